@@ -1,0 +1,162 @@
+// What JavaScript sees of the codec. The only file that knows Node: it takes arguments apart, refuses those that are
+// wrong with a TypeError or RangeError, and calls functions that know only bytes. It keeps no state, so every worker
+// thread and every environment of a process may load it. Its one caller is src/adapter/native.ts.
+
+// In a worker that is being stopped nothing can be allocated or thrown any more. Without this, the attempt to throw
+// aborts the whole process; with it, the call returns into a script that is about to end.
+#define NODE_API_SWALLOW_UNTHROWABLE_EXCEPTIONS
+#include <napi.h>
+
+#include <cmath>
+
+#include "codec.h"
+#include "crc32c.h"
+
+namespace {
+
+// Raised with every change of a signature or a meaning below, so that an addon built from other sources is recognised.
+constexpr int kInterface = 1;
+
+// Indices of the Float64Array in which facts of a record cross over; `interface Addon` in native.ts repeats them.
+enum Fact { kRank, kInputDim, kOutputDim, kScalingFactor, kTrainingIterations, kOffset, kFactCount };
+
+struct View {
+  napi_typedarray_type type = napi_uint8_array;
+  void* data = nullptr;
+  size_t length = 0;  // In elements.
+
+  uint8_t* bytes() const { return static_cast<uint8_t*>(data); }
+  double* doubles() const { return static_cast<double*>(data); }
+  float* floats() const { return static_cast<float*>(data); }
+};
+
+// Always false, to be returned.
+bool Refuse(Napi::Env env, const char* message) {
+  Napi::TypeError::New(env, message).ThrowAsJavaScriptException();
+  return false;
+}
+
+// Memory that another thread may write is refused: what was checked could change before it is copied.
+bool TakeView(const Napi::CallbackInfo& info, size_t index, napi_typedarray_type type, View* view) {
+  const Napi::Env env = info.Env();
+  const Napi::Value value = info[index];
+  napi_value buffer = nullptr;
+  bool is_private = false;
+  bool is_detached = false;
+  if (!value.IsTypedArray()) return Refuse(env, "expected a typed array");
+  if (napi_get_typedarray_info(env, value, &view->type, &view->length, &view->data, &buffer, nullptr) != napi_ok) {
+    return Refuse(env, "unreadable typed array");
+  }
+  if (view->type != type) return Refuse(env, "expected a typed array of another element type");
+  if (napi_is_arraybuffer(env, buffer, &is_private) != napi_ok || !is_private) {
+    return Refuse(env, "shared memory is not accepted");
+  }
+  if (napi_is_detached_arraybuffer(env, buffer, &is_detached) != napi_ok || is_detached) {
+    return Refuse(env, "the memory of this typed array was transferred away");
+  }
+  return true;
+}
+
+bool TakeFacts(const Napi::CallbackInfo& info, size_t index, View* facts) {
+  if (!TakeView(info, index, napi_float64_array, facts)) return false;
+  return facts->length >= kFactCount || Refuse(info.Env(), "expected room for all facts");
+}
+
+bool ToInteger(double value, uint64_t* integer) {
+  // Negated, so that NaN is refused too.
+  if (!(value >= 0 && value <= static_cast<double>(lora_store::kMaxSafeInteger)) || value != std::floor(value)) return false;
+  *integer = static_cast<uint64_t>(value);
+  return true;
+}
+
+Napi::Value Answer(Napi::Env env, lora_store::Result result, const View& facts) {
+  facts.doubles()[kOffset] = static_cast<double>(result.offset);
+  return Napi::Number::New(env, static_cast<int>(result.status));
+}
+
+// decode(bytes: Uint8Array, facts: Float64Array): Buffer | number
+// The private copy of a valid record, its facts in the array; or the code, and in the array the offset.
+Napi::Value Decode(const Napi::CallbackInfo& info) {
+  const Napi::Env env = info.Env();
+  View bytes;
+  View out;
+  if (!TakeView(info, 0, napi_uint8_array, &bytes) || !TakeFacts(info, 1, &out)) return env.Undefined();
+
+  lora_store::Facts facts{};
+  lora_store::Result result = lora_store::Inspect(bytes.bytes(), bytes.length, &facts);
+  if (result.status != lora_store::Status::kOk) return Answer(env, result, out);
+
+  napi_value copy = nullptr;
+  void* target = nullptr;
+  if (napi_create_buffer(env, bytes.length, &target, &copy) != napi_ok) {
+    Refuse(env, "no memory for the record");
+    return env.Undefined();
+  }
+  result = lora_store::Copy(bytes.bytes(), bytes.length, facts, static_cast<uint8_t*>(target));
+  if (result.status != lora_store::Status::kOk) return Answer(env, result, out);
+
+  double* values = out.doubles();
+  values[kRank] = static_cast<double>(facts.rank);
+  values[kInputDim] = static_cast<double>(facts.input_dim);
+  values[kOutputDim] = static_cast<double>(facts.output_dim);
+  values[kScalingFactor] = static_cast<double>(facts.scaling_factor);
+  values[kTrainingIterations] = static_cast<double>(facts.training_iterations);
+  return Napi::Value(env, copy);
+}
+
+// encode(target: Uint8Array, userId: Uint8Array, facts: Float64Array, base: Float32Array, user: Float32Array): number
+// Fills target with a record. The code, and in the array the offset, of a weight that is NaN or infinite; else 0.
+Napi::Value Encode(const Napi::CallbackInfo& info) {
+  const Napi::Env env = info.Env();
+  View target;
+  View user_id;
+  View in;
+  View base;
+  View user;
+  if (!TakeView(info, 0, napi_uint8_array, &target) || !TakeView(info, 1, napi_uint8_array, &user_id) ||
+      !TakeFacts(info, 2, &in) || !TakeView(info, 3, napi_float32_array, &base) ||
+      !TakeView(info, 4, napi_float32_array, &user)) {
+    return env.Undefined();
+  }
+
+  const double* values = in.doubles();
+  lora_store::Facts facts{};
+  size_t size = 0;
+  facts.scaling_factor = static_cast<float>(values[kScalingFactor]);
+  if (!ToInteger(values[kRank], &facts.rank) || !ToInteger(values[kInputDim], &facts.input_dim) ||
+      !ToInteger(values[kOutputDim], &facts.output_dim) ||
+      !ToInteger(values[kTrainingIterations], &facts.training_iterations) || !std::isfinite(facts.scaling_factor) ||
+      !lora_store::EncodedSize(facts, &size) || target.length != size || user_id.length != lora_store::kUserIdBytes ||
+      base.length != facts.rank * facts.input_dim || user.length != facts.rank * facts.output_dim) {
+    Napi::RangeError::New(env, "the arrays do not have the lengths that the facts say").ThrowAsJavaScriptException();
+    return env.Undefined();
+  }
+  return Answer(env, lora_store::Encode(facts, user_id.bytes(), base.floats(), user.floats(), target.bytes()), in);
+}
+
+// crc32c(bytes: Uint8Array, seed: number): number
+template <uint32_t (*kFunction)(uint32_t, const uint8_t*, size_t)>
+Napi::Value Crc32c(const Napi::CallbackInfo& info) {
+  const Napi::Env env = info.Env();
+  View bytes;
+  if (!TakeView(info, 0, napi_uint8_array, &bytes)) return env.Undefined();
+  if (!info[1].IsNumber()) {
+    Refuse(env, "expected a number as the seed");
+    return env.Undefined();
+  }
+  const uint32_t seed = info[1].As<Napi::Number>().Uint32Value();
+  return Napi::Number::New(env, kFunction(seed, bytes.bytes(), bytes.length));
+}
+
+Napi::Object Init(Napi::Env env, Napi::Object exports) {
+  exports.Set("interface", Napi::Number::New(env, kInterface));
+  exports.Set("decode", Napi::Function::New<Decode>(env, "decode"));
+  exports.Set("encode", Napi::Function::New<Encode>(env, "encode"));
+  exports.Set("crc32c", Napi::Function::New<Crc32c<lora_store::Crc32c>>(env, "crc32c"));
+  exports.Set("crc32cFromTables", Napi::Function::New<Crc32c<lora_store::Crc32cPortable>>(env, "crc32cFromTables"));
+  return exports;
+}
+
+}  // namespace
+
+NODE_API_MODULE(lora_store, Init)

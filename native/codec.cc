@@ -1,0 +1,191 @@
+#include "codec.h"
+
+#include <cmath>
+#include <cstring>
+#include <limits>
+
+// Records are little-endian and so are the views that JavaScript lays over them: loads and stores below rely on it.
+#if defined(__BYTE_ORDER__) && __BYTE_ORDER__ != __ORDER_LITTLE_ENDIAN__
+#error "lora-store needs a little-endian machine"
+#endif
+
+namespace lora_store {
+namespace {
+
+static_assert(sizeof(float) == 4 && std::numeric_limits<float>::is_iec559, "weights are IEEE 754 binary32");
+
+constexpr size_t kBaseWeightsAt = 48;
+constexpr size_t kLayerHeaderBytes = 24;
+constexpr size_t kTailBytes = 20;
+constexpr size_t kFixedBytes = kBaseWeightsAt + kLayerHeaderBytes + kTailBytes;
+
+template <typename T>
+T Load(const uint8_t* bytes) {
+  T value;
+  std::memcpy(&value, bytes, sizeof value);
+  return value;
+}
+
+template <typename T>
+void Store(uint8_t* target, T value) {
+  std::memcpy(target, &value, sizeof value);
+}
+
+// Reads fields in order. The first failure sticks: everything after it fails too, and leaves it as it is.
+class Reader {
+ public:
+  Reader(const uint8_t* bytes, size_t length) : bytes_(bytes), length_(length) {}
+
+  bool Fail(Status status, size_t offset) {
+    if (result_.status == Status::kOk) result_ = {status, offset};
+    return false;
+  }
+
+  bool Skip(uint64_t size) {
+    if (result_.status != Status::kOk) return false;
+    if (size > length_ - at_) return Fail(Status::kTruncated, at_);
+    at_ += static_cast<size_t>(size);
+    return true;
+  }
+
+  template <typename T>
+  bool Read(T* value) {
+    if (!Skip(sizeof(T))) return false;
+    *value = Load<T>(bytes_ + at_ - sizeof(T));
+    return true;
+  }
+
+  bool ReadLength(uint64_t* value) {
+    if (!Read(value)) return false;
+    return *value <= kMaxSafeInteger || Fail(Status::kLengthTooLarge, at_ - 8);
+  }
+
+  bool ReadDimension(uint64_t* value) {
+    if (!ReadLength(value)) return false;
+    return *value != 0 || Fail(Status::kZeroDimension, at_ - 8);
+  }
+
+  bool SkipWeights(uint64_t rows, uint64_t cols) {
+    uint64_t count;
+    if (!ReadLength(&count)) return false;
+    // Division, because rows × cols of hostile lengths would overflow.
+    if (count % rows != 0 || count / rows != cols) return Fail(Status::kWeightCount, at_ - 8);
+    return Skip(4 * count);
+  }
+
+  size_t at() const { return at_; }
+  size_t left() const { return length_ - at_; }
+  Result result() const { return result_; }
+
+ private:
+  const uint8_t* bytes_;
+  size_t length_;
+  size_t at_ = 0;
+  Result result_ = {Status::kOk, 0};
+};
+
+// True when all count floats at source are finite. Copies them to target on the way, so that they are read once. An
+// exponent of all ones, and no other, carries into the sign bit; without a branch inside, compilers vectorise the loop.
+bool CopyFinite(const uint8_t* source, size_t count, uint8_t* target) {
+  uint32_t carry = 0;
+  for (size_t i = 0; i < count; i++) {
+    const uint32_t bits = Load<uint32_t>(source + 4 * i);
+    carry |= (bits & 0x7f800000u) + 0x00800000u;
+    Store(target + 4 * i, bits);
+  }
+  return (carry & 0x80000000u) == 0;
+}
+
+size_t FirstNotFinite(const uint8_t* weights) {
+  size_t i = 0;
+  while (std::isfinite(Load<float>(weights + 4 * i))) i++;
+  return i;
+}
+
+// One layer's weights, which start at `offset` of the record.
+Result CopyLayer(const uint8_t* source, size_t count, uint8_t* record, size_t offset) {
+  if (CopyFinite(source, count, record + offset)) return {Status::kOk, 0};
+  return {Status::kWeight, offset + 4 * FirstNotFinite(source)};
+}
+
+}  // namespace
+
+Result Inspect(const uint8_t* bytes, size_t length, Facts* facts) {
+  Reader reader(bytes, length);
+  uint64_t value = 0;
+
+  if (reader.Read(&value) && value != kUserIdBytes) reader.Fail(Status::kUserIdLength, 0);
+  reader.Skip(kUserIdBytes);
+
+  if (reader.ReadDimension(&facts->rank) && reader.ReadDimension(&facts->input_dim)) {
+    reader.SkipWeights(facts->rank, facts->input_dim);
+  }
+  if (reader.ReadDimension(&facts->output_dim) && reader.ReadDimension(&value)) {
+    if (value != facts->rank) reader.Fail(Status::kLayerRanks, reader.at() - 8);
+    else reader.SkipWeights(facts->output_dim, facts->rank);
+  }
+
+  if (reader.Read(&value) && value != facts->rank) reader.Fail(Status::kRankField, reader.at() - 8);
+  if (reader.Read(&facts->scaling_factor) && !std::isfinite(facts->scaling_factor)) {
+    reader.Fail(Status::kScalingFactor, reader.at() - 4);
+  }
+  if (reader.Read(&facts->training_iterations) && facts->training_iterations > kMaxSafeInteger) {
+    reader.Fail(Status::kTrainingIterations, reader.at() - 8);
+  }
+  if (reader.left() != 0) reader.Fail(Status::kTrailingBytes, reader.at());
+  return reader.result();
+}
+
+Result Copy(const uint8_t* bytes, size_t length, const Facts& facts, uint8_t* target) {
+  const size_t base_count = static_cast<size_t>(facts.rank * facts.input_dim);
+  const size_t user_count = static_cast<size_t>(facts.rank * facts.output_dim);
+  const size_t user_header_at = kBaseWeightsAt + 4 * base_count;
+  const size_t user_weights_at = user_header_at + kLayerHeaderBytes;
+  const size_t tail_at = user_weights_at + 4 * user_count;
+
+  std::memcpy(target, bytes, kBaseWeightsAt);
+  std::memcpy(target + user_header_at, bytes + user_header_at, kLayerHeaderBytes);
+  std::memcpy(target + tail_at, bytes + tail_at, length - tail_at);
+
+  const Result base = CopyLayer(bytes + kBaseWeightsAt, base_count, target, kBaseWeightsAt);
+  if (base.status != Status::kOk) return base;
+  return CopyLayer(bytes + user_weights_at, user_count, target, user_weights_at);
+}
+
+bool EncodedSize(const Facts& facts, size_t* size) {
+  if (facts.rank == 0 || facts.input_dim == 0 || facts.output_dim == 0) return false;
+  if (facts.input_dim > kMaxSafeInteger || facts.output_dim > kMaxSafeInteger) return false;
+  constexpr uint64_t kMost = (std::numeric_limits<size_t>::max() - kFixedBytes) / 4;
+  const uint64_t columns = facts.input_dim + facts.output_dim;
+  if (facts.rank > kMost / columns) return false;
+  *size = kFixedBytes + 4 * static_cast<size_t>(facts.rank * columns);
+  return true;
+}
+
+Result Encode(const Facts& facts, const uint8_t* user_id, const float* base, const float* user, uint8_t* target) {
+  const uint64_t base_count = facts.rank * facts.input_dim;
+  const uint64_t user_count = facts.rank * facts.output_dim;
+  const size_t user_header_at = kBaseWeightsAt + 4 * static_cast<size_t>(base_count);
+  const size_t user_weights_at = user_header_at + kLayerHeaderBytes;
+  const size_t tail_at = user_weights_at + 4 * static_cast<size_t>(user_count);
+
+  Store<uint64_t>(target, kUserIdBytes);
+  std::memcpy(target + 8, user_id, kUserIdBytes);
+  Store(target + 24, facts.rank);
+  Store(target + 32, facts.input_dim);
+  Store(target + 40, base_count);
+  Store(target + user_header_at, facts.output_dim);
+  Store(target + user_header_at + 8, facts.rank);
+  Store(target + user_header_at + 16, user_count);
+  Store(target + tail_at, facts.rank);
+  Store(target + tail_at + 8, facts.scaling_factor);
+  Store(target + tail_at + 12, facts.training_iterations);
+
+  const auto* base_bytes = reinterpret_cast<const uint8_t*>(base);
+  const auto* user_bytes = reinterpret_cast<const uint8_t*>(user);
+  const Result result = CopyLayer(base_bytes, static_cast<size_t>(base_count), target, kBaseWeightsAt);
+  if (result.status != Status::kOk) return result;
+  return CopyLayer(user_bytes, static_cast<size_t>(user_count), target, user_weights_at);
+}
+
+}  // namespace lora_store

@@ -1,0 +1,112 @@
+/**
+ * Adapters to bytes and back: bincode 1.3 records, laid out in docs/format.md. Picks the native codec where its addon
+ * loads and the portable one otherwise, says which and why, and gives the same results either way. LORA_STORE_CODEC
+ * forces the choice.
+ */
+import { types } from 'node:util';
+import { InvalidAdapterError } from '../errors.js';
+import { adapterFromRecord, type UserLoRAAdapter, weightsOf } from './adapter.js';
+import { loadNative } from './native.js';
+import { portable } from './portable.js';
+import {
+  type AdapterRecord,
+  BASE_WEIGHTS_AT,
+  type Codec,
+  LAYER_HEADER_BYTES,
+  recordBytes,
+  recordOver,
+  type Weights,
+} from './record.js';
+
+interface Choice {
+  readonly kind: 'native' | 'portable';
+  readonly reason?: string;
+}
+
+const [implementation, choice] = choose(process.env.LORA_STORE_CODEC);
+
+/** Which codec this process uses, and why not the native one when it does not. */
+export const codec: Choice = Object.freeze(choice);
+
+/**
+ * bincode 1.3 record (docs/format.md), in a Buffer of the caller's own; 41,052 bytes at the default shape. Throws
+ * InvalidAdapterError on NaN or infinity, and on a trainingIterations that is no integer from 0 to 2^53 - 1.
+ */
+export function encodeAdapter(adapter: UserLoRAAdapter): Buffer {
+  const { bytes } = encodeRecord(adapter);
+  const shared = bytes === recordOf(weightsOf(adapter))?.bytes;
+  return shared ? copyOf(bytes) : bytes;
+}
+
+/**
+ * Inverse of encodeAdapter; never reads past bytes, never allocates more than bytes.length justifies. Trailing bytes are
+ * refused. The record holds no time: lastTrainedTime is now. Throws AdapterCorruptError.
+ */
+export function decodeAdapter(bytes: Uint8Array): UserLoRAAdapter {
+  return adapterFromRecord(decodeRecord(bytes), Date.now());
+}
+
+/** A private record of these bytes, which may change afterwards. Throws AdapterCorruptError. */
+export function decodeRecord(bytes: Uint8Array): AdapterRecord {
+  expectBytes(bytes);
+  return implementation.decode(bytes);
+}
+
+/** The record of this adapter as it is now: the very one it was loaded from when nothing changed, so not to be written to. */
+export function encodeRecord(adapter: UserLoRAAdapter): AdapterRecord {
+  const weights = weightsOf(adapter);
+  const { trainingIterations } = adapter;
+  if (!Number.isSafeInteger(trainingIterations) || trainingIterations < 0) {
+    throw new InvalidAdapterError('trainingIterations is an integer from 0 to 2^53 - 1');
+  }
+  const record = recordOf(weights);
+  if (record === undefined)
+    return recordOver(encodeWeights(weights, trainingIterations), { ...weights, trainingIterations });
+  if (record.trainingIterations === trainingIterations) return record;
+  const bytes = copyOf(record.bytes);
+  bytes.writeBigUInt64LE(BigInt(trainingIterations), bytes.length - 8);
+  return recordOver(bytes, { ...weights, trainingIterations });
+}
+
+/** CRC-32C (Castagnoli); seed: the CRC of what came before these bytes. */
+export function crc32c(bytes: Uint8Array, seed = 0): number {
+  expectBytes(bytes);
+  return implementation.crc32c(bytes, seed);
+}
+
+function choose(forced: string | undefined): [Codec, Choice] {
+  if (forced === 'portable') return [portable, { kind: 'portable', reason: 'LORA_STORE_CODEC=portable asks for it' }];
+  if (forced !== undefined && forced !== '' && forced !== 'native') {
+    throw new Error(`LORA_STORE_CODEC is '${forced}': set it to 'native' or 'portable', or unset it`);
+  }
+  const native = loadNative();
+  if ('codec' in native) return [native.codec, { kind: 'native' }];
+  if (forced !== 'native') return [portable, { kind: 'portable', reason: native.reason }];
+  throw new Error(`LORA_STORE_CODEC=native, but ${native.reason}`, { cause: native.cause });
+}
+
+function encodeWeights(weights: Weights, trainingIterations: number): Buffer {
+  const bytes = Buffer.allocUnsafeSlow(recordBytes(weights.rank, weights.inputDim, weights.outputDim));
+  const bad = implementation.encodeInto(bytes, weights, trainingIterations);
+  if (bad < 0) return bytes;
+  const userAt = BASE_WEIGHTS_AT + 4 * weights.base.length + LAYER_HEADER_BYTES;
+  const where =
+    bad < userAt ? `base layer, index ${(bad - BASE_WEIGHTS_AT) / 4}` : `user layer, index ${(bad - userAt) / 4}`;
+  throw new InvalidAdapterError(`a weight is NaN or infinite: ${where}`);
+}
+
+function recordOf(weights: Weights): AdapterRecord | undefined {
+  return 'bytes' in weights ? (weights as AdapterRecord) : undefined;
+}
+
+function copyOf(bytes: Buffer): Buffer {
+  const copy = Buffer.allocUnsafeSlow(bytes.length);
+  copy.set(bytes);
+  return copy;
+}
+
+// Shared memory could change between the check and the copy; the addon refuses it as well.
+function expectBytes(bytes: unknown): void {
+  if (!types.isUint8Array(bytes)) throw new InvalidAdapterError('bytes are a Uint8Array or Buffer');
+  if (types.isSharedArrayBuffer(bytes.buffer)) throw new InvalidAdapterError('bytes are not in a SharedArrayBuffer');
+}

@@ -1,0 +1,95 @@
+/**
+ * The one place that loads the addon, from build/ or prebuilds/. Where it does not load, the reason is kept in words: a
+ * codec that falls back in silence costs its users the difference and an afternoon. native/addon.cc is the other side.
+ */
+import { createRequire } from 'node:module';
+import { fileURLToPath } from 'node:url';
+import { corruptError } from './corruption.js';
+import { type Codec, recordOver } from './record.js';
+import { userIdToBytes } from './user-id.js';
+
+// What native/addon.cc calls kInterface.
+const INTERFACE = 1;
+
+// Indices into facts: `enum Fact` of native/addon.cc.
+const RANK = 0;
+const INPUT_DIM = 1;
+const OUTPUT_DIM = 2;
+const SCALING_FACTOR = 3;
+const TRAINING_ITERATIONS = 4;
+const OFFSET = 5;
+
+export interface Addon {
+  readonly interface: number;
+  /** The private copy of a valid record, its facts in the array; or the code, and in the array the offset. */
+  decode(bytes: Uint8Array, facts: Float64Array): Buffer | number;
+  /** Zero; or the code of a weight that cannot be encoded, and in the array its offset. */
+  encode(target: Uint8Array, id: Uint8Array, facts: Float64Array, base: Float32Array, user: Float32Array): number;
+  crc32c(bytes: Uint8Array, seed: number): number;
+  /** crc32c without the CPU's instruction. For tests. */
+  crc32cFromTables(bytes: Uint8Array, seed: number): number;
+}
+
+export interface NotLoaded {
+  /** Why, and what to do about it. */
+  readonly reason: string;
+  readonly cause?: unknown;
+}
+
+/** The addon below `root`, the directory of the package. */
+export function loadAddon(root = fileURLToPath(new URL('../../', import.meta.url))): Addon | NotLoaded {
+  const require = createRequire(import.meta.url);
+  const prebuilds = require('pkg-prebuilds') as {
+    resolve(root: string, options: object, verify: boolean, throwOnMissing: boolean): string | null;
+  };
+  const options = require('../../native/binding-options.cjs') as object;
+  const remedy = `build it with 'npx cmake-js compile' in ${root} (needs CMake and a C++17 compiler)`;
+  const path = prebuilds.resolve(root, options, false, false);
+  if (path === null) return { reason: `there is no addon for ${process.platform}-${process.arch}: ${remedy}` };
+  try {
+    const addon = require(path) as Addon;
+    return addon.interface === INTERFACE ? addon : { reason: `${path} was built from other sources: ${remedy}` };
+  } catch (cause) {
+    const message = cause instanceof Error ? cause.message : String(cause);
+    return { reason: `${path} did not load (${message}): ${remedy}`, cause };
+  }
+}
+
+/** The codec in C++, or why there is none. */
+export function loadNative(root?: string): { readonly codec: Codec } | NotLoaded {
+  const addon = loadAddon(root);
+  return 'reason' in addon ? addon : { codec: codecOver(addon) };
+}
+
+function codecOver(addon: Addon): Codec {
+  // One each for all calls: they are synchronous, and a worker thread has a module instance of its own.
+  const facts = new Float64Array(6);
+  const id = new Uint8Array(16);
+  const fact = (index: number) => facts[index] as number;
+
+  return {
+    decode(bytes) {
+      const outcome = addon.decode(bytes, facts);
+      if (typeof outcome === 'number') throw corruptError(bytes, outcome, fact(OFFSET));
+      return recordOver(outcome, {
+        rank: fact(RANK),
+        inputDim: fact(INPUT_DIM),
+        outputDim: fact(OUTPUT_DIM),
+        scalingFactor: fact(SCALING_FACTOR),
+        trainingIterations: fact(TRAINING_ITERATIONS),
+      });
+    },
+
+    encodeInto(target, weights, trainingIterations) {
+      userIdToBytes(weights.userId, id, 0);
+      facts[RANK] = weights.rank;
+      facts[INPUT_DIM] = weights.inputDim;
+      facts[OUTPUT_DIM] = weights.outputDim;
+      facts[SCALING_FACTOR] = weights.scalingFactor;
+      facts[TRAINING_ITERATIONS] = trainingIterations;
+      return addon.encode(target, id, facts, weights.base, weights.user) === 0 ? -1 : fact(OFFSET);
+    },
+
+    crc32c: (bytes, seed) => addon.crc32c(bytes, seed),
+  };
+}

@@ -1,0 +1,75 @@
+/**
+ * An adapter at rest: its bincode bytes in private memory, and the numbers read from them. Immutable by agreement: once
+ * a record exists nobody writes to it, so caches hand out one record to everyone. Layout: docs/format.md.
+ */
+import { userIdFromBytes } from './user-id.js';
+
+/** The numbers of an adapter, whether or not they sit inside a record. Never written to once shared. */
+export interface Weights {
+  /** Canonical lower case. */
+  readonly userId: string;
+  readonly rank: number;
+  readonly inputDim: number;
+  readonly outputDim: number;
+  readonly scalingFactor: number;
+  /** A, row-major [rank × inputDim]. */
+  readonly base: Float32Array;
+  /** B, row-major [outputDim × rank]. */
+  readonly user: Float32Array;
+}
+
+export interface AdapterRecord extends Weights {
+  /** The whole bincode record; `base` and `user` are views into it. */
+  readonly bytes: Buffer;
+  readonly trainingIterations: number;
+}
+
+export const USER_ID_AT = 8;
+export const BASE_SHAPE_AT = 24;
+export const BASE_WEIGHTS_AT = 48;
+/** Between the two matrices: rows, columns and count of the second. */
+export const LAYER_HEADER_BYTES = 24;
+/** Behind the second matrix: rank, scaling_factor, training_iterations. */
+export const TAIL_BYTES = 20;
+
+const FIXED_BYTES = BASE_WEIGHTS_AT + LAYER_HEADER_BYTES + TAIL_BYTES;
+
+export function recordBytes(rank: number, inputDim: number, outputDim: number): number {
+  return FIXED_BYTES + 4 * rank * (inputDim + outputDim);
+}
+
+/** What a codec reads from the bytes besides the weights. */
+export interface RecordFacts {
+  readonly rank: number;
+  readonly inputDim: number;
+  readonly outputDim: number;
+  readonly scalingFactor: number;
+  readonly trainingIterations: number;
+}
+
+/** A record over bytes that were checked, are private, and start on a multiple of four in their buffer. */
+export function recordOver(bytes: Buffer, facts: RecordFacts): AdapterRecord {
+  const { rank, inputDim, outputDim, scalingFactor, trainingIterations } = facts;
+  const baseAt = bytes.byteOffset + BASE_WEIGHTS_AT;
+  const userAt = baseAt + 4 * rank * inputDim + LAYER_HEADER_BYTES;
+  return {
+    bytes,
+    userId: userIdFromBytes(bytes, USER_ID_AT),
+    rank,
+    inputDim,
+    outputDim,
+    scalingFactor,
+    trainingIterations,
+    base: new Float32Array(bytes.buffer, baseAt, rank * inputDim),
+    user: new Float32Array(bytes.buffer, userAt, outputDim * rank),
+  };
+}
+
+/** What each implementation offers; bytes that reach it are known to be a Uint8Array over memory nobody else writes. */
+export interface Codec {
+  /** One private copy of a whole valid record, or AdapterCorruptError. */
+  decode(bytes: Uint8Array): AdapterRecord;
+  /** Writes a record into target (of exactly recordBytes()); returns the byte of the first NaN or infinite weight, or -1. */
+  encodeInto(target: Buffer, weights: Weights, trainingIterations: number): number;
+  crc32c(bytes: Uint8Array, seed: number): number;
+}

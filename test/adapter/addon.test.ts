@@ -1,0 +1,166 @@
+/** The addon called directly, as src/ never would: wrong arguments are JavaScript errors, and every thread may load it. */
+import { fileURLToPath } from 'node:url';
+import { Worker } from 'node:worker_threads';
+import { describe, expect, test } from 'vitest';
+import type { Addon } from '../../src/adapter/native.js';
+import { addon, goldenBytes } from '../support/adapters.js';
+
+const native = addon();
+const bytes = goldenBytes('tiny-1x1-1.bin');
+const facts = () => Float64Array.of(1, 1, 1, 16, 1, 0);
+const shared = (length: number) => new Uint8Array(new SharedArrayBuffer(length));
+
+function detached(length: number): Uint8Array {
+  const array = new Uint8Array(length);
+  structuredClone(array.buffer, { transfer: [array.buffer] });
+  return array;
+}
+
+describe('decode', () => {
+  test.each([
+    ['nothing', []],
+    ['undefined', [undefined, facts()]],
+    ['a string', ['bytes', facts()]],
+    ['an object that claims a length', [{ length: 100 }, facts()]],
+    ['an ArrayBuffer', [new ArrayBuffer(100), facts()]],
+    ['a DataView', [new DataView(new ArrayBuffer(100)), facts()]],
+    ['bytes of another type', [new Uint16Array(50), facts()]],
+    ['shared memory', [shared(100), facts()]],
+    ['detached memory', [detached(100), facts()]],
+    ['no facts', [bytes]],
+    ['facts of another type', [bytes, new Float32Array(6)]],
+    ['too few facts', [bytes, new Float64Array(5)]],
+  ])('throws a TypeError on %s', (_, args) => {
+    expect(() => native.decode(...(args as Parameters<Addon['decode']>))).toThrow(TypeError);
+  });
+
+  test('ignores what follows its arguments', () => {
+    const decode = native.decode as (...args: unknown[]) => unknown;
+    expect(decode(bytes, facts(), 1, 2, 3)).toEqual(bytes);
+  });
+});
+
+describe('encode', () => {
+  type Args = [Uint8Array, Uint8Array, Float64Array, Float32Array, Float32Array];
+  const valid = (): Args => [
+    new Uint8Array(100),
+    new Uint8Array(16),
+    facts(),
+    new Float32Array(1),
+    new Float32Array(1),
+  ];
+  const changed = (index: number, value: unknown) => valid().with(index, value as never) as Args;
+
+  test('accepts what fits', () => {
+    expect(native.encode(...valid())).toBe(0);
+  });
+
+  test.each([
+    ['a shared target', changed(0, shared(100))],
+    ['a detached target', changed(0, detached(100))],
+    ['a user id as text', changed(1, 'id')],
+    ['facts as an array', changed(2, [1, 1, 1, 16, 1, 0])],
+    ['weights in float64', changed(3, new Float64Array(1))],
+    ['weights as an array', changed(4, [1])],
+  ])('throws a TypeError on %s', (_, args) => {
+    expect(() => native.encode(...args)).toThrow(TypeError);
+  });
+
+  test.each([
+    ['a target too small', changed(0, new Uint8Array(99))],
+    ['a target too large', changed(0, new Uint8Array(101))],
+    ['a short user id', changed(1, new Uint8Array(15))],
+    ['no base weights', changed(3, new Float32Array(0))],
+    ['too many user weights', changed(4, new Float32Array(2))],
+    ...[0, -1, 0.5, 2, 2 ** 53, 2 ** 62, Number.NaN, Number.POSITIVE_INFINITY].map((rank): [string, Args] => [
+      `rank ${rank}`,
+      changed(2, facts().with(0, rank)),
+    ]),
+    // Modulo 2^64 these dimensions make no weights at all, and a record of 92 bytes.
+    [
+      'dimensions whose products overflow to what is there',
+      [
+        new Uint8Array(92),
+        new Uint8Array(16),
+        Float64Array.of(2 ** 52, 2 ** 12, 2 ** 12, 16, 1, 0),
+        new Float32Array(0),
+        new Float32Array(0),
+      ],
+    ],
+    ['a NaN scaling factor', changed(2, facts().with(3, Number.NaN))],
+    ['a scaling factor beyond f32', changed(2, facts().with(3, 1e300))],
+    ['half an iteration', changed(2, facts().with(4, 0.5))],
+    ['2^53 iterations', changed(2, facts().with(4, 2 ** 53))],
+  ] as [string, Args][])('throws a RangeError on %s', (_, args) => {
+    expect(() => native.encode(...args)).toThrow(RangeError);
+  });
+});
+
+describe('crc32c', () => {
+  test.each([
+    ['nothing', []],
+    ['text', ['123456789', 0]],
+    ['floats', [new Float32Array(1), 0]],
+    ['shared memory', [shared(9), 0]],
+    ['detached memory', [detached(9), 0]],
+    ['no seed', [bytes]],
+    ['a seed as text', [bytes, '0']],
+  ])('throws a TypeError on %s', (_, args) => {
+    expect(() => native.crc32c(...(args as [Uint8Array, number]))).toThrow(TypeError);
+    expect(() => native.crc32cFromTables(...(args as [Uint8Array, number]))).toThrow(TypeError);
+  });
+});
+
+describe('threads', () => {
+  const path = fileURLToPath(new URL('../../build/Release/lora_store.node', import.meta.url));
+  const source = `
+    const { parentPort, workerData } = require('node:worker_threads');
+    const addon = require(workerData.path);
+    const facts = new Float64Array(6);
+    let same = 0;
+    for (let i = 0; i < 2000; i++) {
+      const record = addon.decode(workerData.bytes, facts);
+      if (record.equals(workerData.bytes) && addon.crc32c(record, 0) === workerData.crc) same++;
+    }
+    parentPort.postMessage({ same, facts });
+  `;
+
+  function work(file: string): Promise<{ same: number; facts: Float64Array }> {
+    const data = goldenBytes(file);
+    const worker = new Worker(source, {
+      eval: true,
+      workerData: { path, bytes: new Uint8Array(data), crc: native.crc32c(data, 0) },
+    });
+    return new Promise((resolve, reject) => {
+      worker.once('message', resolve);
+      worker.once('error', reject);
+    });
+  }
+
+  test('four workers decode different records at once, twice over, each with its own', async () => {
+    const files = ['odd-3x7-5.bin', 'seed-8x512-768.bin', 'small-4x16-32.bin', 'second-8x512-768.bin'];
+    for (let round = 0; round < 2; round++) {
+      const results = await Promise.all(files.map(work));
+      expect(results.map(({ same }) => same)).toEqual([2000, 2000, 2000, 2000]);
+      expect(results.map((result) => result.facts[0])).toEqual([3, 8, 4, 8]);
+    }
+  });
+
+  test('workers that are stopped in the middle of a call do not take the process with them', async () => {
+    const spin = `
+      const { parentPort, workerData } = require('node:worker_threads');
+      const addon = require(workerData.path);
+      const facts = new Float64Array(6);
+      addon.decode(workerData.bytes, facts);
+      parentPort.postMessage('working');
+      for (;;) addon.decode(workerData.bytes, facts);
+    `;
+    const data = new Uint8Array(goldenBytes('seed-8x512-768.bin'));
+    for (let round = 0; round < 8; round++) {
+      const worker = new Worker(spin, { eval: true, workerData: { path, bytes: data } });
+      await new Promise((resolve) => worker.once('message', resolve));
+      expect(await worker.terminate()).toBe(1);
+    }
+    expect(native.decode(data, facts())).toEqual(Buffer.from(data));
+  });
+});
