@@ -1,0 +1,162 @@
+/**
+ * Brings a database to the schema of this version, or back: runs migrations/*.sql in order, each once, all in one
+ * transaction, under a lock that a second caller waits for. What ran is kept in the table lora_store_migrations; a
+ * database where the files were applied by psql is adopted, since every file may be run again.
+ */
+import { fileURLToPath } from 'node:url';
+import { runner } from 'node-pg-migrate';
+import pg from 'pg';
+import { SchemaError, StorageUnavailableError } from '../errors.js';
+import { isPool, type PostgresSource } from '../options.js';
+import { checkSchema } from './schema.js';
+
+export interface MigrateOptions {
+  /** A URL, a pg PoolConfig, or a Pool of the caller's, which lends one client. Default: DATABASE_URL. */
+  postgres?: PostgresSource;
+  /** Default 'up'. */
+  direction?: 'up' | 'down';
+  /** How many migrations to run at most. Default: up all, down 1. */
+  count?: number;
+}
+
+/** The same two levels up from src/postgres and from dist/postgres. */
+const DIRECTORY = fileURLToPath(new URL('../../migrations', import.meta.url));
+
+/** Not node-pg-migrate's own number: a service whose migrations run with it, and call us, would wait for itself. */
+const LOCK = 8_317_012_604_911_773;
+
+const SILENT = { debug: ignore, info: ignore, warn: ignore, error: ignore };
+
+/** Names of the migrations that ran, such as '001_users', in the order they ran in. */
+export async function migrate(options: MigrateOptions = {}): Promise<string[]> {
+  const { source, direction, count } = parse(options);
+  const { client, where, release } = await connect(source);
+  let alive = true;
+  try {
+    const ran = await runner({
+      dbClient: client,
+      dir: DIRECTORY,
+      migrationLoaderStrategies: [{ extensions: ['.sql'], loader: 'sql' }],
+      migrationsTable: 'lora_store_migrations',
+      migrationsSchema: await currentSchema(client),
+      direction,
+      ...(count === undefined ? {} : { count }),
+      // Its default is documented and not true of the programmatic call; without it a failure leaves the lock held.
+      singleTransaction: true,
+      advisoryLockMode: 'wait',
+      lockValue: LOCK,
+      logger: SILENT,
+    });
+    if (direction === 'up' && count === undefined) await checkResult(client);
+    return ran.map(({ name }) => name);
+  } catch (error) {
+    if (error instanceof SchemaError) throw error;
+    // The runner wraps some errors and keeps only their text: asking is the way to know whether the connection was lost.
+    alive = await client.query('rollback').then(
+      () => true,
+      () => false,
+    );
+    if (!alive) throw unreachable(error, where);
+    const [reason] = String((error as Error).message).split('\n');
+    throw new SchemaError(`the migration was rolled back: ${reason}`, { cause: error });
+  } finally {
+    await release(!alive);
+  }
+}
+
+function parse(options: MigrateOptions) {
+  const { postgres: source = process.env.DATABASE_URL, direction = 'up', count } = options;
+  if (source === undefined || source === '') {
+    throw new TypeError('no Postgres to migrate: set DATABASE_URL, or pass the option postgres');
+  }
+  if (typeof source === 'string' && source.startsWith('embedded:')) {
+    throw new TypeError(`migrate() needs the URL of a running server: '${source}' is started by LoRAStorage.open()`);
+  }
+  if (typeof source === 'string' && !/^(postgres(ql)?:|socket:|\/)/.test(source)) {
+    throw new TypeError('option postgres must be a postgres:// URL, a pg PoolConfig or a pg Pool');
+  }
+  if (direction !== 'up' && direction !== 'down') {
+    throw new TypeError(`option direction must be 'up' or 'down', not ${JSON.stringify(direction)}`);
+  }
+  if (count !== undefined && !(Number.isSafeInteger(count) && count > 0)) {
+    throw new TypeError(`option count must be a whole number from 1, not ${String(count)}`);
+  }
+  return { source, direction, count };
+}
+
+interface Connection {
+  readonly client: pg.ClientBase;
+  /** Host, port and database: what an error may tell. */
+  readonly where: string;
+  release(broken: boolean): Promise<void> | void;
+}
+
+async function connect(source: PostgresSource): Promise<Connection> {
+  if (isPool(source)) {
+    const where = 'the pool that was passed';
+    const client = await source.connect().catch((error: unknown) => {
+      throw unreachable(error, where);
+    });
+    // The pool listens only while a client is idle; a connection that dies in our hands would end the process.
+    client.on('error', ignore);
+    return {
+      client,
+      where,
+      release(broken) {
+        client.off('error', ignore);
+        client.release(broken);
+      },
+    };
+  }
+  const client = newClient(source);
+  const where = `${client.host}:${client.port}/${client.database ?? ''}`;
+  client.on('error', ignore);
+  try {
+    await client.connect();
+  } catch (error) {
+    await client.end().catch(ignore);
+    throw unreachable(error, where);
+  }
+  return { client, where, release: () => client.end() };
+}
+
+function newClient(source: string | pg.PoolConfig): pg.Client {
+  const config = typeof source === 'string' ? { connectionString: source } : source;
+  try {
+    return new pg.Client({ connectionTimeoutMillis: 10_000, application_name: 'lora-store migrate', ...config });
+  } catch (cause) {
+    // Without the cause: the parser's error holds what it could not parse, password and all.
+    throw new TypeError(`option postgres is no connection string: ${(cause as Error).message}`);
+  }
+}
+
+/** The bookkeeping goes where an unqualified CREATE TABLE goes. */
+async function currentSchema(client: pg.ClientBase): Promise<string> {
+  const { rows } = await client.query<{ schema: string | null }>('select current_schema() as schema');
+  const schema = rows[0]?.schema;
+  if (typeof schema === 'string') return schema;
+  throw new SchemaError('no schema of the search_path exists: create one, or correct search_path');
+}
+
+/** All is recorded as done, and yet something is missing: a trigger dropped or disabled by hand. Up cannot know which. */
+async function checkResult(client: pg.ClientBase): Promise<void> {
+  try {
+    await checkSchema(async (text) => (await client.query<unknown[]>({ text, rowMode: 'array' })).rows);
+  } catch (error) {
+    if (!(error instanceof SchemaError)) throw error;
+    const message = error.message.replace(/: run .*$/, '');
+    throw new SchemaError(
+      `every migration is recorded as applied, but ${message}: apply ${DIRECTORY} again with psql -f`,
+    );
+  }
+}
+
+function unreachable(error: unknown, where: string): StorageUnavailableError {
+  const { code, message } = error as { code?: unknown; message?: unknown };
+  const text = /^28/.test(String(code))
+    ? `authentication failed at Postgres ${where}: correct the user or password`
+    : `cannot reach Postgres at ${where}: ${message || code}`;
+  return new StorageUnavailableError(text, { cause: error });
+}
+
+function ignore(): void {}

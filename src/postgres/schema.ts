@@ -1,0 +1,91 @@
+/**
+ * What this version needs to find in the database, asked in one query: tables, columns with their types, and triggers
+ * that are enabled and run the function they should. Asked through the search_path, as every later statement will be.
+ */
+import { SchemaError } from '../errors.js';
+
+/** Rows as arrays of columns, whatever runs the query. */
+export type Query = (text: string) => Promise<readonly (readonly unknown[])[]>;
+
+const COLUMNS = {
+  users: { id: 'uuid' },
+  lora_adapters: {
+    id: 'uuid',
+    user_id: 'uuid',
+    adapter_name: 'character varying(100)',
+    version: 'integer',
+    weights: 'bytea',
+    size_bytes: 'bigint',
+    training_iterations: 'integer',
+    created_at: 'timestamp with time zone',
+    updated_at: 'timestamp with time zone',
+  },
+  lora_adapter_heads: {
+    user_id: 'uuid',
+    adapter_name: 'character varying(100)',
+    last_version: 'integer',
+    latest_version: 'integer',
+    revision: 'bigint',
+  },
+} as const;
+
+const TRIGGERS = {
+  lora_adapters: {
+    lora_adapters_touch: 'lora_adapters_touch',
+    lora_adapters_lock_head: 'lora_adapters_lock_head',
+    lora_adapters_settle_insert: 'lora_adapters_settle_heads',
+    lora_adapters_settle_update: 'lora_adapters_settle_heads',
+    lora_adapters_settle_delete: 'lora_adapters_settle_heads',
+    lora_adapters_settle_truncate: 'lora_adapters_settle_heads',
+  },
+  lora_adapter_heads: {
+    lora_adapter_heads_notify_insert: 'lora_adapter_heads_notify',
+    lora_adapter_heads_notify_update: 'lora_adapter_heads_notify',
+    lora_adapter_heads_notify_delete: 'lora_adapter_heads_notify',
+  },
+} as const;
+
+/** `(table, name, detail)` rows for a VALUES list. The words are all ours: nothing needs escaping. */
+function values(tables: Readonly<Record<string, Readonly<Record<string, string>>>>): string {
+  return Object.entries(tables)
+    .flatMap(([table, details]) =>
+      Object.entries(details).map(([name, detail]) => `('${table}','${name}','${detail}')`),
+    )
+    .join(', ');
+}
+
+/** One row a missing thing, the first one first; a table that is missing stands for all that belongs to it. */
+export const MISSING = `
+  with tables as (
+    select name, to_regclass(name) as id
+    from (values ${Object.keys(COLUMNS)
+      .map((name) => `('${name}')`)
+      .join(', ')}) as need (name)
+  )
+  select missing from (
+    select 1 as place, 'table ' || name as missing from tables where id is null
+    union all
+    select 2, 'column ' || need.tab || '.' || need.name || ' of type ' || need.type
+    from (values ${values(COLUMNS)}) as need (tab, name, type)
+    join tables on tables.name = need.tab and tables.id is not null
+    left join pg_catalog.pg_attribute as a on a.attrelid = tables.id and a.attname = need.name and not a.attisdropped
+    where a.attnum is null or pg_catalog.format_type(a.atttypid, a.atttypmod) <> need.type
+    union all
+    select 3, case when t.tgname is null then 'trigger ' || need.name || ' on ' || need.tab
+      else 'trigger ' || need.name || ' (alter table ' || need.tab || ' enable trigger ' || need.name || ')' end
+    from (values ${values(TRIGGERS)}) as need (tab, name, func)
+    join tables on tables.name = need.tab and tables.id is not null
+    left join (pg_catalog.pg_trigger as t join pg_catalog.pg_proc as p on p.oid = t.tgfoid)
+      on t.tgrelid = tables.id and t.tgname = need.name and p.proname = need.func
+    where t.tgenabled is null or t.tgenabled not in ('O', 'A')
+  ) as found
+  order by place, missing`;
+
+/** Rejects with a SchemaError that names the first thing that is missing, and what to do about it. */
+export async function checkSchema(query: Query): Promise<void> {
+  const missing = (await query(MISSING)).map(([thing]) => String(thing));
+  const [first, ...others] = missing;
+  if (first === undefined) return;
+  const more = others.length === 0 ? '' : ` (and ${others.length} more)`;
+  throw new SchemaError(`the database is without ${first}${more}: run \`npx lora-store migrate up\``);
+}
