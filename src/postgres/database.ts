@@ -1,0 +1,203 @@
+/**
+ * A pool of connections with a budget: every call ends within `timeoutMs`, a full queue refuses at once, and a
+ * connection that failed is thrown away rather than given back. Our own pool receives binary results, after a probe
+ * with known bytes on each connection; a Pool of the caller's, and a connection where the probe fails, read hex.
+ */
+import pg from 'pg';
+import { DeadlineError, within } from '../deadline.js';
+import { StorageOverloadedError } from '../errors.js';
+import { isPool, type PostgresSource } from '../options.js';
+import { BinaryClient } from './binary-client.js';
+import { isConnectionState, sqlState, UnreachableError } from './failure.js';
+import { columnTypes } from './wire.js';
+
+/** A prepared statement. `types` decide what its columns become; see wire.ts. */
+export interface Statement {
+  readonly name: string;
+  readonly text: string;
+  readonly types: pg.CustomTypesConfig;
+}
+
+export interface Session {
+  rows<Row extends unknown[]>(statement: Statement, values: readonly unknown[]): Promise<Row[]>;
+}
+
+const PLAIN = columnTypes();
+
+/** A statement whose columns need no decoder of their own. */
+export function statement(name: string, text: string, types = PLAIN): Statement {
+  return { name: `lora_store_${name}`, text, types };
+}
+
+const PROBE = Buffer.from([0x00, 0xff, 0x80, 0xc3, 0x28, 0x5c]);
+const PROBE_TEXT = `select decode('${PROBE.toString('hex')}', 'hex')`;
+
+export class Database implements Session {
+  readonly #pool: pg.Pool;
+  readonly #own: boolean;
+  readonly #timeoutMs: number;
+  readonly #maxQueue: number;
+  readonly #target: string;
+
+  constructor(source: PostgresSource, limits: { timeoutMs: number; maxQueue: number }) {
+    this.#own = !isPool(source);
+    this.#pool = isPool(source) ? source : ownPool(source, limits.timeoutMs);
+    this.#timeoutMs = limits.timeoutMs;
+    this.#maxQueue = limits.maxQueue;
+    this.#target = describe(this.#pool.options);
+  }
+
+  /** Where this pool connects to, for a connection of one's own (LISTEN). */
+  get config(): pg.ClientConfig {
+    return connectionOf(this.#pool.options);
+  }
+
+  /** One round trip. */
+  rows<Row extends unknown[]>(statement: Statement, values: readonly unknown[]): Promise<Row[]> {
+    return this.#withClient((session) => session.rows<Row>(statement, values));
+  }
+
+  /** One round trip that changes nothing, so that a connection which broke under it is replaced once. */
+  async read<Row extends unknown[]>(statement: Statement, values: readonly unknown[]): Promise<Row[]> {
+    const started = performance.now();
+    try {
+      return await this.rows<Row>(statement, values);
+    } catch (error) {
+      const soon = performance.now() - started < this.#timeoutMs / 2;
+      if (error instanceof UnreachableError && error.sent && soon) return await this.rows<Row>(statement, values);
+      throw error;
+    }
+  }
+
+  /** Runs `work` between BEGIN and COMMIT at READ COMMITTED; its error rolls everything back. */
+  transaction<T>(work: (session: Session) => Promise<T>): Promise<T> {
+    return this.#withClient(async (session) => {
+      await session.rows(BEGIN, []);
+      try {
+        const result = await work(session);
+        await session.rows(COMMIT, []);
+        return result;
+      } catch (error) {
+        // A lost connection rolls back by itself, and asking it to would only hide why it was lost.
+        if (!(error instanceof UnreachableError)) await session.rows(ROLLBACK, []);
+        throw error;
+      }
+    });
+  }
+
+  /** Ends the pool if it is ours, once its connections are idle. */
+  async close(): Promise<void> {
+    if (this.#own) await this.#pool.end();
+  }
+
+  async #withClient<T>(work: (session: Session) => Promise<T>): Promise<T> {
+    if (this.#waiting() >= this.#maxQueue) {
+      throw new StorageOverloadedError(
+        `${this.#waiting()} calls are waiting for Postgres already: raise maxQueue or the pool's max, or send less`,
+      );
+    }
+    const deadline = performance.now() + this.#timeoutMs;
+    const client = await this.#connect();
+    const binary = client instanceof BinaryClient && client.binaryResults;
+    let broken = false;
+    // The pool listens only while a client is idle; what breaks under a query also rejects that query.
+    client.on('error', ignore);
+    const session: Session = {
+      rows: async <Row extends unknown[]>(statement: Statement, values: readonly unknown[]) => {
+        const query = {
+          ...statement,
+          values: values as unknown[],
+          binary,
+          rowMode: 'array' as const,
+          query_timeout: Math.max(1, deadline - performance.now()),
+        };
+        try {
+          return (await client.query<Row>(query)).rows;
+        } catch (error) {
+          const state = sqlState(error);
+          if (state !== undefined && !isConnectionState(state)) throw error;
+          broken = true;
+          throw new UnreachableError(true, this.#target, error);
+        }
+      },
+    };
+    try {
+      return await work(session);
+    } finally {
+      client.off('error', ignore);
+      client.release(broken);
+    }
+  }
+
+  /** Calls for which there is neither a connection nor room for one. */
+  #waiting(): number {
+    const { waitingCount, idleCount, totalCount, options } = this.#pool;
+    return waitingCount - idleCount - (options.max - totalCount);
+  }
+
+  async #connect(): Promise<pg.PoolClient> {
+    try {
+      return await (this.#own ? this.#pool.connect() : withinBudget(this.#pool, this.#timeoutMs));
+    } catch (error) {
+      throw new UnreachableError(false, this.#target, error);
+    }
+  }
+}
+
+const BEGIN = statement('begin', 'begin isolation level read committed');
+const COMMIT = statement('commit', 'commit');
+const ROLLBACK = statement('rollback', 'rollback');
+
+function ownPool(source: string | pg.PoolConfig, timeoutMs: number): pg.Pool {
+  const config = typeof source === 'string' ? { connectionString: source } : source;
+  const pool = new pg.Pool({
+    max: 10,
+    ...config,
+    connectionTimeoutMillis: timeoutMs,
+    Client: BinaryClient,
+    onConnect: (client) => prepare(client as BinaryClient, timeoutMs),
+  });
+  // An idle connection that dies is removed by the pool; the next call opens another. Without a listener it would end the process.
+  pool.on('error', ignore);
+  return pool;
+}
+
+/** Session settings, and the probe: does bytea arrive whole in binary here? */
+async function prepare(client: BinaryClient, timeoutMs: number): Promise<void> {
+  // Half the budget for locks, so that the caller hears which lock it was and not that time ran out.
+  const lockMs = Math.max(1, Math.floor(timeoutMs / 2));
+  await client.query(
+    `set default_transaction_isolation = 'read committed'; set lock_timeout = ${lockMs}; set statement_timeout = ${timeoutMs}`,
+  );
+  const query = { text: PROBE_TEXT, rowMode: 'array' as const, binary: true, queryMode: 'extended', types: PLAIN };
+  const { rows } = await client.query<[Buffer]>(query);
+  client.binaryResults = rows[0]?.[0].equals(PROBE) ?? false;
+}
+
+/** A caller's pool may wait for ever; a connection that comes too late is given back. */
+async function withinBudget(pool: pg.Pool, timeoutMs: number): Promise<pg.PoolClient> {
+  const connecting = pool.connect();
+  try {
+    return await within(connecting, timeoutMs, 'the pool');
+  } catch (error) {
+    if (error instanceof DeadlineError) {
+      connecting.then((client) => client.release(), ignore);
+    }
+    throw error;
+  }
+}
+
+function ignore(): void {}
+
+/** Only what opens a connection: pool sizes and hooks do not belong to a single client. */
+function connectionOf(options: pg.PoolConfig & { Client?: unknown }): pg.ClientConfig {
+  const { max, min, idleTimeoutMillis, log, Promise: _promise, allowExitOnIdle, maxUses, ...rest } = options;
+  const { maxLifetimeSeconds, Client, onConnect, verify, ...connection } = rest;
+  // pg-pool keeps the password off its enumerable properties, so a spread loses it.
+  return options.password === undefined ? connection : { ...connection, password: options.password };
+}
+
+function describe(options: pg.PoolConfig): string {
+  const { host, port, database } = new pg.Client(connectionOf(options));
+  return `${host}:${port}/${database}`;
+}

@@ -1,0 +1,63 @@
+/**
+ * What went wrong with Postgres, sorted by what it means for the caller: the server was never asked, it was asked and
+ * did not answer, or it answered with an SQLSTATE (then pg's DatabaseError passes through as it is).
+ */
+import pg from 'pg';
+
+/** No answer. `sent`: the statement may have reached the server, so a write may have been committed. */
+export class UnreachableError extends Error {
+  readonly sent: boolean;
+
+  constructor(sent: boolean, target: string, cause: unknown) {
+    super(`cannot use Postgres at ${target}: ${why(cause)}`, { cause });
+    this.name = 'UnreachableError';
+    this.sent = sent;
+  }
+}
+
+/** SQLSTATE of an error the server reported, or undefined for every other kind. */
+export function sqlState(error: unknown): string | undefined {
+  return error instanceof pg.DatabaseError ? error.code : undefined;
+}
+
+/**
+ * Server errors that say "not now" about the whole connection rather than something about the statement: connection
+ * exceptions, too many connections, shutdown, start-up, crash, failed authentication, missing database.
+ */
+export function isConnectionState(state: string): boolean {
+  return /^(08|57P0[1-5]|53300|28|3D000)/.test(state);
+}
+
+/** Deadlock, serialization failure, a version number taken by a foreign writer: the same statement may succeed again. */
+export function isRetryable(error: unknown): boolean {
+  return ['40P01', '40001', '23505'].includes(sqlState(error) ?? '');
+}
+
+function why(cause: unknown): string {
+  const { code, message = String(cause) } = cause as { code?: string; message?: string };
+  switch (code) {
+    case '28P01':
+    case '28000':
+      return 'it refused the user or password; correct them in the connection settings';
+    case '3D000':
+      return 'there is no such database; create it, or correct the name';
+    case '53300':
+      return 'it has no connection left; raise max_connections or lower the size of the pools';
+    case '57P03':
+      return 'it is starting up, shutting down or recovering';
+    case 'ECONNREFUSED':
+      return 'connection refused; is it running, and is the port right?';
+    case 'ENOENT':
+    case 'ENOTFOUND':
+      return 'there is no such host or socket';
+    default:
+      // pg and its pool report a budget that ran out only through their texts.
+      return /timeout|did not answer/i.test(message)
+        ? 'it did not answer in time (postgresTimeoutMs)'
+        : withoutCredentials(message);
+  }
+}
+
+function withoutCredentials(message: string): string {
+  return message.replace(/\/\/[^@/\s]*@/g, '//…@');
+}
