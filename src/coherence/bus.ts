@@ -1,0 +1,147 @@
+/**
+ * Redis pub/sub between nodes: fast, forgetful, and never the reason to trust. It only raises floors. Subscribed
+ * explicitly after every (re)connection, since ioredis reports ready before a resubscription is acknowledged; a message
+ * to oneself finds the subscriber that looks alive and hears nothing.
+ */
+import { randomUUID } from 'node:crypto';
+import type { Cluster, Redis } from 'ioredis';
+import { DeadlineError, within } from '../deadline.js';
+
+export interface BusEvents {
+  heard(userId: string, adapterName: string, revision: number): void;
+  live(afterMs: number): void;
+  lost(cause: Error): void;
+}
+
+interface Message {
+  readonly userId: string;
+  readonly adapterName: string;
+  readonly revision: number;
+  readonly version: number;
+  readonly origin: string;
+}
+
+export class Bus {
+  readonly #publisher: Redis | Cluster;
+  readonly #subscriber: Redis | Cluster;
+  readonly #origin = randomUUID();
+  readonly #channel: string;
+  readonly #echo: string;
+  readonly #patienceMs: number;
+  readonly #timeoutMs: number;
+  readonly #events: BusEvents;
+
+  #timer: NodeJS.Timeout | undefined;
+  #live = false;
+  #closed = false;
+  #lostAt = performance.now();
+  /** When a message to oneself came back last. */
+  #heardAt = 0;
+
+  received = 0;
+  published = 0;
+  /** Times the subscription had to be made again. */
+  reconnects = 0;
+
+  /** `prefix` ends in a colon: every channel begins with it. */
+  constructor(
+    publisher: Redis | Cluster,
+    subscriber: Redis | Cluster,
+    options: { prefix: string; maxStalenessMs: number; timeoutMs: number },
+    events: BusEvents,
+  ) {
+    this.#publisher = publisher;
+    this.#subscriber = subscriber;
+    this.#channel = `${options.prefix}heads`;
+    this.#echo = `${options.prefix}echo:${this.#origin}`;
+    this.#patienceMs = options.maxStalenessMs;
+    this.#timeoutMs = options.timeoutMs;
+    this.#events = events;
+    subscriber.on('message', (channel: string, text: string) => this.#receive(channel, text));
+    subscriber.on('ready', () => void this.#subscribe());
+    subscriber.on('close', () => this.#lose(new Error('the subscription of the bus was cut')));
+    subscriber.on('error', () => undefined);
+  }
+
+  get connected(): boolean {
+    return this.#live;
+  }
+
+  /** Begins to listen; resolves when the subscription is acknowledged, rejects when Redis is away (it goes on trying). */
+  async start(): Promise<void> {
+    this.#timer = setInterval(() => this.#tick(), Math.max(1, this.#patienceMs / 3));
+    // A caller's client may be configured to connect by itself, and then 'ready' may be past.
+    if (this.#subscriber.status === 'wait') await within(this.#subscriber.connect(), this.#timeoutMs, 'Redis');
+    await this.#subscribe();
+  }
+
+  /** Tells every node that `key` is at `revision`. Rejects when Redis does not take it. */
+  async publish(key: { userId: string; adapterName: string }, revision: number, version: number): Promise<void> {
+    const { userId, adapterName } = key;
+    const message: Message = { userId, adapterName, revision, version, origin: this.#origin };
+    await within(this.#publisher.publish(this.#channel, JSON.stringify(message)), this.#timeoutMs, 'Redis');
+    this.published++;
+  }
+
+  close(): void {
+    this.#closed = true;
+    this.#live = false;
+    clearInterval(this.#timer);
+    this.#subscriber.disconnect();
+  }
+
+  async #subscribe(): Promise<void> {
+    try {
+      await within(this.#subscriber.subscribe(this.#channel, this.#echo), this.#timeoutMs, 'the bus');
+      if (this.#live || this.#closed) return;
+      this.#live = true;
+      this.#heardAt = performance.now();
+      this.#events.live(this.#heardAt - this.#lostAt);
+    } catch (error) {
+      this.#lose(error as Error);
+    }
+  }
+
+  #tick(): void {
+    if (!this.#live) return;
+    if (performance.now() - this.#heardAt > this.#patienceMs) {
+      this.#lose(new DeadlineError('the subscription of the bus', this.#patienceMs));
+      this.#subscriber.disconnect(true);
+      return;
+    }
+    this.#publisher.publish(this.#echo, '').catch(() => undefined);
+  }
+
+  #receive(channel: string, text: string): void {
+    if (channel === this.#echo) {
+      this.#heardAt = performance.now();
+      return;
+    }
+    const message = parse(text);
+    if (message === undefined || message.origin === this.#origin) return;
+    this.received++;
+    this.#events.heard(message.userId, message.adapterName, message.revision);
+  }
+
+  #lose(cause: Error): void {
+    if (!this.#live || this.#closed) return;
+    this.#live = false;
+    this.#lostAt = performance.now();
+    this.reconnects++;
+    this.#events.lost(cause);
+  }
+}
+
+/** A message of another format or from another program is not for us. */
+function parse(text: string): Message | undefined {
+  try {
+    const message = JSON.parse(text) as Partial<Message>;
+    const { userId, adapterName, revision } = message;
+    if (typeof userId !== 'string' || typeof adapterName !== 'string') return undefined;
+    return typeof revision === 'number' && Number.isSafeInteger(revision) && revision > 0
+      ? (message as Message)
+      : undefined;
+  } catch {
+    return undefined;
+  }
+}

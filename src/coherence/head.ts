@@ -1,0 +1,136 @@
+/**
+ * Coherence as a state machine without I/O: events in, decisions out. It knows which revisions were heard (the floors),
+ * what this node's ear covers (the horizon and its lease), and from these decides whether a cached reading may be served
+ * without asking Postgres. docs/design.md says why this rule and no weaker one.
+ */
+
+/** What a tier knows about one adapter, and when Postgres said so. */
+export interface Reading {
+  /** Grows whenever the latest version or its body changes. 0: this adapter never existed. */
+  readonly revision: number;
+  /** Latest version; 0: there is none. */
+  readonly version: number;
+  /** Start of the postmaster that answered, in µs: transaction ids of another server say nothing. 0: not verified. */
+  readonly server: number;
+  /** Every transaction below this id is in the picture. */
+  readonly xid: number;
+  /** Monotonic ms, taken before Postgres was asked. */
+  readonly verifiedAt: number;
+  /** Era of this node's ear in which Postgres was asked; 0: by another node, or with no ear listening. */
+  readonly era: number;
+}
+
+/** When Postgres was asked: part of every reading that comes of it. */
+export type Asked = Pick<Reading, 'verifiedAt' | 'era'>;
+
+export interface Horizon {
+  readonly server: number;
+  readonly xid: number;
+}
+
+export class Coherence {
+  readonly #maxStalenessMs: number;
+  readonly #feed: boolean;
+  readonly #maxFloors: number;
+  readonly #floors = new Map<string, number>();
+
+  #horizon: Horizon | undefined;
+  /** Send time of the last heartbeat that came back. */
+  #provenAt = Number.NEGATIVE_INFINITY;
+  /** The horizon lost last, and until when it covered what it covered. */
+  #past: (Horizon & { readonly era: number; readonly until: number }) | undefined;
+  /** Grows when the horizon is lost, so that a horizon asked for before that is not taken for a new one. */
+  #era = 1;
+  /** Without an ear: readings from before floors were forgotten do not count. */
+  #forgottenAt = Number.NEGATIVE_INFINITY;
+
+  constructor(options: { maxStalenessMs: number; changeFeed: boolean; maxFloors?: number }) {
+    this.#maxStalenessMs = options.maxStalenessMs;
+    this.#feed = options.changeFeed;
+    this.#maxFloors = options.maxFloors ?? 100_000;
+  }
+
+  // ── events ──
+
+  /** Somebody said that `key` is at `revision`. True when that was news. */
+  raise(key: string, revision: number, now: number): boolean {
+    const floor = this.#floors.get(key);
+    if (floor !== undefined && floor >= revision) return false;
+    if (floor === undefined && this.#floors.size >= this.#maxFloors) this.forget(now);
+    this.#floors.set(key, revision);
+    return true;
+  }
+
+  /** Drops every floor. What they guarded must be verified anew, or an old reading would pass for a new one. */
+  forget(now: number): void {
+    this.#floors.clear();
+    this.#forgottenAt = now;
+    this.loseHorizon();
+  }
+
+  /** The ear has a gap: it was cut, or more changed than it was told. Returns the era to ask a horizon for. */
+  loseHorizon(): number {
+    if (this.#horizon) this.#past = { ...this.#horizon, era: this.#era, until: this.#provenAt };
+    this.#horizon = undefined;
+    return ++this.#era;
+  }
+
+  get era(): number {
+    return this.#era;
+  }
+
+  /** The ear listens, and noted `horizon` by a query sent at `sentAt` in `era`. False: too late, ask again. */
+  listen(horizon: Horizon, era: number, sentAt: number): boolean {
+    if (era !== this.#era) return false;
+    this.#horizon = horizon;
+    this.#provenAt = Math.max(this.#provenAt, sentAt);
+    return true;
+  }
+
+  /** A heartbeat sent at `sentAt` came back through the ear. */
+  heartbeat(sentAt: number): void {
+    this.#provenAt = Math.max(this.#provenAt, sentAt);
+  }
+
+  // ── decisions ──
+
+  /** To be noted before Postgres is asked. */
+  ask(now: number): Asked {
+    return { verifiedAt: now, era: this.#horizon === undefined ? 0 : this.#era };
+  }
+
+  /** May this reading be served without asking Postgres? */
+  counts(reading: Reading, now: number): boolean {
+    if (this.#feed) return now - this.#provenAt < this.#maxStalenessMs && covered(this.#horizon, this.#era, reading);
+    return (
+      reading.server !== 0 && now - reading.verifiedAt < this.#maxStalenessMs && reading.verifiedAt > this.#forgottenAt
+    );
+  }
+
+  /** The fence: is `revision` not older than what was heard of `key`? */
+  admits(key: string, revision: number): boolean {
+    return revision >= (this.#floors.get(key) ?? 0);
+  }
+
+  /** Monotonic ms at which this reading was last known to be the latest. */
+  knownLatestAt(reading: Reading): number {
+    if (covered(this.#horizon, this.#era, reading)) return Math.max(reading.verifiedAt, this.#provenAt);
+    if (covered(this.#past, this.#past?.era, reading)) return Math.max(reading.verifiedAt, this.#past?.until ?? 0);
+    return reading.verifiedAt;
+  }
+
+  /** Whether the ear's lease runs. */
+  live(now: number): boolean {
+    return this.#horizon !== undefined && now - this.#provenAt < this.#maxStalenessMs;
+  }
+}
+
+/**
+ * Whether everything that `reading` does not show commits while the ear that noted `horizon` listens. So it is for what
+ * this node read itself while that ear listened, and for any stamp that is not below the horizon: by the stamp alone, the
+ * oldest transaction of the whole server would have to end first.
+ */
+function covered(horizon: Horizon | undefined, era: number | undefined, reading: Reading): boolean {
+  if (horizon === undefined || reading.server !== horizon.server) return false;
+  return reading.era === era || reading.xid >= horizon.xid;
+}

@@ -1,0 +1,43 @@
+/**
+ * A circuit breaker that tells of an outage once, when it begins and when it is over, however often it is probed in
+ * between. What counts as an outage is the tier's to say: an error the server answered with is not one.
+ */
+import {
+  type CircuitBreakerPolicy,
+  ConsecutiveBreaker,
+  circuitBreaker,
+  ExponentialBackoff,
+  handleWhen,
+} from 'cockatiel';
+
+export interface OutageEvents {
+  degraded(cause: Error): void;
+  recovered(afterMs: number): void;
+}
+
+export interface BreakerOptions {
+  readonly isOutage: (error: Error) => boolean;
+  /** Failures in a row that open it. */
+  readonly failures: number;
+  /** Pause before a call is let through again, doubled up to the largest. */
+  readonly firstPauseMs: number;
+  readonly longestPauseMs: number;
+}
+
+export function outageBreaker(options: BreakerOptions, events: OutageEvents): CircuitBreakerPolicy {
+  const breaker = circuitBreaker(handleWhen(options.isOutage), {
+    halfOpenAfter: new ExponentialBackoff({ initialDelay: options.firstPauseMs, maxDelay: options.longestPauseMs }),
+    breaker: new ConsecutiveBreaker(options.failures),
+  });
+  let since: number | undefined;
+  breaker.onBreak((reason) => {
+    if (since !== undefined) return;
+    since = performance.now();
+    events.degraded('error' in reason ? reason.error : new Error('it stopped answering'));
+  });
+  breaker.onReset(() => {
+    if (since !== undefined) events.recovered(performance.now() - since);
+    since = undefined;
+  });
+  return breaker;
+}

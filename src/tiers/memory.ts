@@ -1,0 +1,125 @@
+/**
+ * The in-process tier: least recently used first out, bounded by bytes, never replacing a newer revision by an older.
+ * A hit is two Map lookups by strings the caller already has and one by identity: joining a key costs more than all three.
+ */
+import { LRUCache } from 'lru-cache';
+import type { Key } from '../coherence/key.js';
+import type { Entry } from './entry.js';
+
+interface Slot {
+  readonly key: Key;
+  entry: Entry;
+}
+
+/** What knowing of an absent adapter costs: its slot, maps and strings, as measured on a heap of a million. */
+const ABSENT_BYTES = 512;
+
+export class MemoryTier {
+  readonly #users = new Map<string, Map<string, Slot>>();
+  readonly #lru: LRUCache<Slot, Slot>;
+
+  /** Loads answered from here. */
+  hits = 0;
+  /** Loads that had to look further. */
+  misses = 0;
+  /** Entries that had to leave for others. */
+  evictions = 0;
+
+  constructor(maxBytes: number) {
+    this.#lru = new LRUCache({
+      maxSize: maxBytes,
+      dispose: (slot, _, reason) => {
+        if (reason === 'evict') this.evictions++;
+        this.#unlink(slot);
+      },
+    });
+  }
+
+  get entries(): number {
+    return this.#lru.size;
+  }
+
+  get bytes(): number {
+    return this.#lru.calculatedSize;
+  }
+
+  get(userId: string, adapterName: string): Entry | undefined {
+    const slot = this.#users.get(userId)?.get(adapterName);
+    if (slot === undefined) return undefined;
+    this.#lru.get(slot);
+    return slot.entry;
+  }
+
+  /** Keeps `entry` unless what is held is newer. Returns what is held afterwards, if anything. */
+  put(key: Key, entry: Entry): Entry | undefined {
+    let slot = this.#slot(key);
+    if (slot !== undefined && !supersedes(entry, slot.entry)) return slot.entry;
+    // lru-cache takes the size of a value that is new to it and of no other: an entry of another size leaves first.
+    if (slot !== undefined && sizeOf(slot.entry) !== sizeOf(entry)) {
+      this.#lru.delete(slot);
+      slot = undefined;
+    }
+    if (slot === undefined) {
+      slot = { key, entry };
+      this.#link(slot);
+    }
+    slot.entry = entry;
+    this.#lru.set(slot, slot, { size: sizeOf(entry) });
+    // An adapter larger than the whole tier is not kept.
+    if (this.#lru.has(slot)) return entry;
+    this.#unlink(slot);
+    return undefined;
+  }
+
+  /** Drops what is older than `revision`. */
+  dropBelow(key: Key, revision: number): void {
+    const slot = this.#slot(key);
+    if (slot !== undefined && slot.entry.revision < revision) this.#lru.delete(slot);
+  }
+
+  /** A write of this key is about to be sent: whatever is held must be verified before it is served again. */
+  unverify(key: Key): void {
+    const slot = this.#slot(key);
+    if (slot !== undefined) slot.entry = { ...slot.entry, server: 0 };
+  }
+
+  forgetUser(userId: string): void {
+    for (const slot of [...(this.#users.get(userId)?.values() ?? [])]) this.#lru.delete(slot);
+  }
+
+  clear(): void {
+    this.#lru.clear();
+  }
+
+  #slot(key: Key): Slot | undefined {
+    return this.#users.get(key.userId)?.get(key.adapterName);
+  }
+
+  #link(slot: Slot): void {
+    const { userId, adapterName } = slot.key;
+    let names = this.#users.get(userId);
+    if (names === undefined) {
+      names = new Map();
+      this.#users.set(userId, names);
+    }
+    names.set(adapterName, slot);
+  }
+
+  #unlink(slot: Slot): void {
+    const { userId, adapterName } = slot.key;
+    const names = this.#users.get(userId);
+    if (names?.get(adapterName) !== slot) return;
+    names.delete(adapterName);
+    if (names.size === 0) this.#users.delete(userId);
+  }
+}
+
+function sizeOf(entry: Entry): number {
+  return entry.record?.bytes.length ?? ABSENT_BYTES;
+}
+
+/** A newer revision, or the same one verified later (an unverified entry was verified never). */
+function supersedes(entry: Entry, held: Entry): boolean {
+  if (entry.revision !== held.revision) return entry.revision > held.revision;
+  return held.server === 0 || entry.verifiedAt >= held.verifiedAt;
+}

@@ -1,0 +1,53 @@
+/** Failures of the Postgres tier as the errors its callers know. */
+import { BrokenCircuitError } from 'cockatiel';
+import { LoRAStorageError, SaveOutcomeUnknownError, SchemaError, StorageUnavailableError } from '../errors.js';
+import { sqlState, UnreachableError } from '../postgres/failure.js';
+
+/** For reads, and for writes that change nothing when they are sent again. */
+export function readFailure(error: unknown): Error {
+  if (error instanceof LoRAStorageError) return error;
+  if (error instanceof UnreachableError) return new StorageUnavailableError(error.message, { cause: error });
+  if (error instanceof BrokenCircuitError) {
+    return new StorageUnavailableError('Postgres did not answer the last calls; it is asked again shortly', {
+      cause: error,
+    });
+  }
+  const state = sqlState(error);
+  if (state === undefined) return error instanceof Error ? error : new Error(String(error));
+  if (/^(42P01|42703|42883)$/.test(state)) {
+    return new SchemaError(`${messageOf(error)}: run 'npx lora-store migrate up'`, { cause: error });
+  }
+  return new StorageUnavailableError(`Postgres refused (${state}): ${messageOf(error)}${hint(state)}`, {
+    cause: error,
+  });
+}
+
+/** For appending a version: what may have been committed unheard must not look like a failure. */
+export function saveFailure(error: unknown): Error {
+  if (error instanceof UnreachableError && error.sent) {
+    return new SaveOutcomeUnknownError(
+      `${error.message}; whether the new version was committed is not known: load the adapter to see`,
+      { cause: error },
+    );
+  }
+  return readFailure(error);
+}
+
+function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}
+
+function hint(state: string): string {
+  switch (state) {
+    case '25006':
+      return '; this server is a standby, connect to the primary';
+    case '42501':
+      return '; grant this role the rights on lora_adapters and lora_adapter_heads';
+    case '55P03':
+      return '; another session holds the row for too long';
+    case '57014':
+      return '; raise postgresTimeoutMs if the server is merely slow';
+    default:
+      return '';
+  }
+}

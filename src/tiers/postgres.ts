@@ -1,0 +1,270 @@
+/**
+ * The system of record. Loads and saves are one round trip each; whatever else writes takes its locks in one order (the
+ * user's row, the head, the bodies), and what loses a race is sent again up to three times. Throws only the errors of
+ * errors.ts.
+ */
+import type { CircuitBreakerPolicy } from 'cockatiel';
+import type { AdapterRecord } from '../adapter/record.js';
+import type { Asked, Reading } from '../coherence/head.js';
+import { type Key, keyOf } from '../coherence/key.js';
+import { AdapterCorruptError, AdapterNotFoundError, UserNotFoundError, VersionConflictError } from '../errors.js';
+import type { Database, Session, Statement } from '../postgres/database.js';
+import { isRetryable, UnreachableError } from '../postgres/failure.js';
+import { type BreakerOptions, type OutageEvents, outageBreaker } from './breaker.js';
+import { type Entry, restamped } from './entry.js';
+import { readFailure, saveFailure } from './postgres-errors.js';
+import * as sql from './statements.js';
+
+const ATTEMPTS = 3;
+
+/** A single failure may be one broken connection, or a queue that was too long for a moment. */
+const BREAKER: BreakerOptions = {
+  isOutage: (error) => error instanceof UnreachableError,
+  failures: 3,
+  firstPauseMs: 100,
+  longestPauseMs: 1000,
+};
+
+/** A head after a write of ours. */
+export interface Written {
+  readonly key: Key;
+  readonly revision: number;
+  /** The latest version now; 0: none. */
+  readonly version: number;
+}
+
+type HeadRow = [userId: string, adapterName: string, revision: number, latestVersion: number | null];
+
+export class PostgresTier {
+  readonly #database: Database;
+  readonly #createMissingUsers: boolean;
+  readonly #breaker: CircuitBreakerPolicy;
+
+  /** Bodies fetched. */
+  loads = 0;
+  /** Calls that failed. */
+  errors = 0;
+
+  constructor(database: Database, options: { createMissingUsers: boolean }, events: OutageEvents) {
+    this.#database = database;
+    this.#createMissingUsers = options.createMissingUsers;
+    this.#breaker = outageBreaker(BREAKER, events);
+  }
+
+  // ── reads ──
+
+  /** The latest of `key`: `held` with a new stamp where its revision still stands, else with the body that does. */
+  async load(key: Key, held: Entry | undefined, asked: Asked): Promise<Entry> {
+    const [row] = await this.#read<sql.LoadRow>(sql.LOAD, [key.userId, key.adapterName, held?.revision ?? -1]);
+    const entry = this.#entry(key, held, row as sql.LoadRow, asked);
+    if (entry instanceof AdapterCorruptError) throw entry;
+    return entry;
+  }
+
+  /** load() for many in one round trip. result[i] answers keys[i]. */
+  async loadMany(
+    keys: readonly Key[],
+    held: readonly (Entry | undefined)[],
+    asked: Asked,
+  ): Promise<(Entry | AdapterCorruptError)[]> {
+    const rows = await this.#read<sql.LoadRow>(sql.LOAD_MANY, [
+      keys.map((key) => key.userId),
+      keys.map((key) => key.adapterName),
+      held.map((entry) => entry?.revision ?? -1),
+    ]);
+    return keys.map((key, i) => this.#entry(key, held[i], rows[i] as sql.LoadRow, asked));
+  }
+
+  /** One version, whether or not it is the latest. */
+  async loadVersion(key: Key, version: number): Promise<{ record: AdapterRecord; updatedAt: number } | undefined> {
+    type Row = [body: AdapterRecord | AdapterCorruptError, updatedAt: number];
+    const [row] = await this.#read<Row>(sql.LOAD_VERSION, [key.userId, key.adapterName, version]);
+    if (row === undefined) return undefined;
+    const record = checked(key, version, row[0]);
+    if (record instanceof AdapterCorruptError) throw record;
+    this.loads++;
+    return { record, updatedAt: row[1] };
+  }
+
+  /** Rows of any other read. */
+  query<Row extends unknown[]>(statement: Statement, values: readonly unknown[]): Promise<Row[]> {
+    return this.#read<Row>(statement, values);
+  }
+
+  // ── writes ──
+
+  /** Appends a version. `expectedVersion`: only over that one; 0: only as the first. */
+  async save(key: Key, record: AdapterRecord, expectedVersion: number | undefined, asked: Asked): Promise<Entry> {
+    const [statement, expected] =
+      expectedVersion === undefined || expectedVersion === 0
+        ? [sql.SAVE, expectedVersion === 0]
+        : [sql.SAVE_OVER, expectedVersion];
+    const values = [key.userId, key.adapterName, record.bytes, record.trainingIterations, expected];
+    const send = async (session: Session) => (await session.rows<sql.SaveRow>(statement, values))[0] as sql.SaveRow;
+
+    let row = await this.#append(() => send(this.#database));
+    if (!row[0] && this.#createMissingUsers) row = await this.#append(() => this.#saveWithUser(key.userId, send));
+    const [owner, version, revision, updatedAt, xid, server] = row;
+    if (!owner) throw new UserNotFoundError(key.userId);
+    if (version === null || revision === null || updatedAt === null) {
+      throw new VersionConflictError(expectedVersion ?? 0, await this.#latestVersion(key));
+    }
+    return { record, version, revision, updatedAt, xid, server, ...asked };
+  }
+
+  /** Appends a copy of version `toVersion`. */
+  rollback(key: Key, toVersion: number): Promise<Written> {
+    return this.#append(() =>
+      this.#database.transaction(async (session) => {
+        await session.rows(sql.LOCK_OWNER, [key.userId]);
+        const [head] = await session.rows<[version: number, revision: number]>(sql.NEXT_HEAD, names(key));
+        if (head === undefined) throw new AdapterNotFoundError(key.userId, key.adapterName, toVersion);
+        const copied = await session.rows(sql.COPY_VERSION, [...names(key), toVersion, head[0]]);
+        if (copied.length === 0) throw new AdapterNotFoundError(key.userId, key.adapterName, toVersion);
+        return { key, version: head[0], revision: head[1] };
+      }),
+    );
+  }
+
+  /** Deletes every version, or the one given. */
+  delete(key: Key, version?: number): Promise<Written & { deleted: number }> {
+    return this.#write(async (session) => {
+      await session.rows(sql.LOCK_OWNER, [key.userId]);
+      await session.rows(sql.LOCK_HEAD, names(key));
+      const gone =
+        version === undefined
+          ? await session.rows(sql.DELETE, names(key))
+          : await session.rows(sql.DELETE_VERSION, [...names(key), version]);
+      const [head] = await readHeads(session, [key]);
+      return { ...(head ?? { key, revision: 0, version: 0 }), deleted: gone.length };
+    });
+  }
+
+  /** Deletes a user's bodies and heads. The user's row is not ours to delete. */
+  forgetUser(userId: string): Promise<{ deleted: number; heads: Written[] }> {
+    return this.#write(async (session) => {
+      // Savers hold the row FOR KEY SHARE: nobody appends between the two deletions.
+      await session.rows(sql.LOCK_OWNER_ALONE, [userId]);
+      const bodies = await session.rows(sql.FORGET_BODIES, [userId]);
+      const heads = await session.rows<HeadRow>(sql.FORGET_HEADS, [userId]);
+      return { deleted: bodies.length, heads: heads.map(written) };
+    });
+  }
+
+  /** One batch of a deletion that returns the (user, name) of each row it removed. */
+  deleteBatch(statement: Statement, values: readonly unknown[]): Promise<[userId: string, adapterName: string][]> {
+    return this.#write((session) => session.rows(statement, values));
+  }
+
+  /** Where these heads stand; keys that have none are left out. */
+  async heads(keys: readonly Key[]): Promise<Written[]> {
+    return (await this.#read<HeadRow>(sql.HEADS, headsOf(keys))).map(written);
+  }
+
+  // ── inside ──
+
+  #entry(key: Key, held: Entry | undefined, row: sql.LoadRow, asked: Asked): Entry | AdapterCorruptError {
+    const [revision, version, updatedAt, body, xid, server] = row;
+    const reading: Reading = { revision: revision ?? 0, version: version ?? 0, xid, server, ...asked };
+    if (held !== undefined && held.revision === reading.revision) return restamped(held, reading);
+    if (reading.version === 0) return { ...reading, record: undefined, updatedAt: 0 };
+    const record = checked(key, reading.version, body);
+    if (record instanceof AdapterCorruptError) return record;
+    this.loads++;
+    return { ...reading, record, updatedAt: updatedAt ?? 0 };
+  }
+
+  async #saveWithUser(userId: string, save: (session: Session) => Promise<sql.SaveRow>): Promise<sql.SaveRow> {
+    return await this.#database
+      .transaction(async (session) => {
+        await session.rows(sql.CREATE_USER, [userId]);
+        const row = await save(session);
+        // Nothing saved, then no user made either.
+        if (row[1] === null) throw new NothingSaved(row);
+        return row;
+      })
+      .catch((error: unknown) => {
+        if (error instanceof NothingSaved) return error.row;
+        throw error;
+      });
+  }
+
+  async #latestVersion(key: Key): Promise<number> {
+    const [row] = await this.#read<[version: number | null]>(sql.LATEST_VERSION, names(key));
+    return row?.[0] ?? 0;
+  }
+
+  async #read<Row extends unknown[]>(statement: Statement, values: readonly unknown[]): Promise<Row[]> {
+    try {
+      return await this.#breaker.execute(() => this.#database.read<Row>(statement, values));
+    } catch (error) {
+      this.errors++;
+      throw readFailure(error);
+    }
+  }
+
+  /** A write that may be sent again after a lost answer: deletions. */
+  #write<T>(work: (session: Session) => Promise<T>): Promise<T> {
+    return this.#retrying(() => this.#database.transaction(work), readFailure);
+  }
+
+  /** A write that must not be: each sending appends a version. */
+  #append<T>(work: () => Promise<T>): Promise<T> {
+    return this.#retrying(work, saveFailure);
+  }
+
+  async #retrying<T>(work: () => Promise<T>, failure: (error: unknown) => Error): Promise<T> {
+    for (let attempt = 1; ; attempt++) {
+      try {
+        return await this.#breaker.execute(work);
+      } catch (error) {
+        if (attempt < ATTEMPTS && isRetryable(error)) continue;
+        this.errors++;
+        throw failure(error);
+      }
+    }
+  }
+}
+
+class NothingSaved extends Error {
+  readonly row: sql.SaveRow;
+
+  constructor(row: sql.SaveRow) {
+    super('nothing saved');
+    this.row = row;
+  }
+}
+
+/** The body if it is this user's; its fault, with whose body it is, otherwise. */
+function checked(
+  key: Key,
+  version: number,
+  body: AdapterRecord | AdapterCorruptError | null,
+): AdapterRecord | AdapterCorruptError {
+  const where = `'${key.adapterName}' version ${version} of user ${key.userId}`;
+  if (body === null) return new AdapterCorruptError('its head names a version that has no row', { where });
+  if (body instanceof AdapterCorruptError) {
+    const { reason, offset } = body;
+    return new AdapterCorruptError(reason, { where, cause: body, ...(offset === undefined ? {} : { offset }) });
+  }
+  if (body.userId !== key.userId) {
+    return new AdapterCorruptError('the user id inside the bytes is not the one asked for', { where, offset: 8 });
+  }
+  return body;
+}
+
+function names(key: Key): [string, string] {
+  return [key.userId, key.adapterName];
+}
+
+async function readHeads(session: Session, keys: readonly Key[]): Promise<Written[]> {
+  return (await session.rows<HeadRow>(sql.HEADS, headsOf(keys))).map(written);
+}
+
+function headsOf(keys: readonly Key[]): [string[], string[]] {
+  return [keys.map((key) => key.userId), keys.map((key) => key.adapterName)];
+}
+
+function written([userId, adapterName, revision, latestVersion]: HeadRow): Written {
+  return { key: keyOf(userId, adapterName), revision, version: latestVersion ?? 0 };
+}

@@ -1,0 +1,58 @@
+/** The Redis connections: a client of ours that fails at once instead of queueing, or the caller's as it is. */
+import { type Cluster, Redis, type RedisOptions } from 'ioredis';
+import { within } from '../deadline.js';
+import { isRedisClient, type RedisSource } from '../options.js';
+
+/** How long opening waits for Redis; afterwards it is a tier that is down and may come up. */
+const CONNECT_MS = 1000;
+
+export interface RedisConnections {
+  readonly client: Redis | Cluster;
+  readonly subscriber: Redis | Cluster;
+  close(): Promise<void>;
+}
+
+export async function connectRedis(source: RedisSource, timeoutMs: number): Promise<RedisConnections> {
+  const own = !isRedisClient(source);
+  const client = own ? ownClient(source, timeoutMs) : source;
+  // Emitted for every failed attempt to reconnect; the tier reports an outage once, when it costs a call.
+  const ignore = () => undefined;
+  client.on('error', ignore);
+  // The bus subscribes by itself, and waits for the acknowledgement.
+  const subscriber =
+    'nodes' in client
+      ? client.duplicate([], { redisOptions: { autoResubscribe: false } })
+      : client.duplicate({ autoResubscribe: false, lazyConnect: true, enableOfflineQueue: true });
+  subscriber.on('error', ignore);
+  if (own) await within(client.connect(), CONNECT_MS, 'Redis').catch(ignore);
+  return {
+    client,
+    subscriber,
+    async close() {
+      subscriber.disconnect();
+      client.off('error', ignore);
+      if (!own) return;
+      client.on('error', ignore);
+      await within(client.quit(), timeoutMs, 'Redis').catch(() => client.disconnect());
+    },
+  };
+}
+
+function ownClient(source: Exclude<RedisSource, Redis | Cluster>, timeoutMs: number): Redis {
+  const defaults = {
+    lazyConnect: true,
+    enableOfflineQueue: false,
+    maxRetriesPerRequest: 0,
+    autoResendUnfulfilledCommands: false,
+    connectTimeout: CONNECT_MS,
+    // A connection that swallows commands is replaced; the breaker waits meanwhile.
+    socketTimeout: Math.max(CONNECT_MS, 4 * timeoutMs),
+    retryStrategy: (attempt: number) => Math.min(1000, 25 * 2 ** attempt) * (0.75 + 0.5 * Math.random()),
+    connectionName: 'lora-store',
+  } satisfies RedisOptions;
+  // Replies in the shapes this package reads, whatever the caller prefers for his own clients.
+  const fixed = { lazyConnect: true, replyMapping: 'legacy' } as const;
+  return typeof source === 'string'
+    ? new Redis(source, { ...defaults, ...fixed })
+    : new Redis({ ...defaults, ...source, ...fixed });
+}

@@ -1,0 +1,204 @@
+/**
+ * The SQL of the Postgres tier. Every read returns its snapshot's xmin and the postmaster's start: the stamp by which a
+ * cached entry is later judged. Heads say which version is the latest; bodies never change.
+ */
+
+import { decodeRecord } from '../adapter/codec.js';
+import type { AdapterRecord } from '../adapter/record.js';
+import { AdapterCorruptError } from '../errors.js';
+import { statement } from '../postgres/database.js';
+import { columnTypes } from '../postgres/wire.js';
+
+/** A bytea read as an adapter while its bytes are still in the socket's buffer: one copy, into aligned memory. */
+const RECORDS = columnTypes((raw): AdapterRecord | AdapterCorruptError => {
+  try {
+    return decodeRecord(raw);
+  } catch (error) {
+    if (error instanceof AdapterCorruptError) return error;
+    throw error;
+  }
+});
+
+const SERVER = '(extract(epoch from pg_postmaster_start_time()) * 1000000)::int8';
+const SEEN = `pg_snapshot_xmin(pg_current_snapshot()), ${SERVER}`;
+const NEXT_REVISION = 'greatest(h.revision + 1, (extract(epoch from clock_timestamp()) * 1000000)::int8)';
+
+export type StampColumns = [xid: number, server: number];
+
+/** revision and version are null where no head exists; the body is null where the revision is the one already known. */
+export type LoadRow = [
+  revision: number | null,
+  version: number | null,
+  updatedAt: number | null,
+  body: AdapterRecord | AdapterCorruptError | null,
+  ...StampColumns,
+];
+
+/** $1 user, $2 name, $3 revision whose body the caller holds (-1: none). Always one row. */
+export const LOAD = statement(
+  'load',
+  `select h.revision, h.latest_version, b.updated_at, b.weights, ${SEEN}
+   from (select $1::uuid as user_id, $2::varchar as adapter_name) k
+   left join lora_adapter_heads h on h.user_id = k.user_id and h.adapter_name = k.adapter_name
+   left join lora_adapters b on b.user_id = h.user_id and b.adapter_name = h.adapter_name
+     and b.version = h.latest_version and h.revision <> $3::int8`,
+  RECORDS,
+);
+
+/** LOAD for many: arrays of the same three. One row each, in order, all of one snapshot. */
+export const LOAD_MANY = statement(
+  'load_many',
+  `select h.revision, h.latest_version, b.updated_at, b.weights, ${SEEN}
+   from unnest($1::uuid[], $2::varchar[], $3::int8[]) with ordinality as k(user_id, adapter_name, known, position)
+   left join lora_adapter_heads h on h.user_id = k.user_id and h.adapter_name = k.adapter_name
+   left join lora_adapters b on b.user_id = h.user_id and b.adapter_name = h.adapter_name
+     and b.version = h.latest_version and h.revision <> k.known
+   order by k.position`,
+  RECORDS,
+);
+
+/** $1 user, $2 name, $3 version. */
+export const LOAD_VERSION = statement(
+  'load_version',
+  'select weights, updated_at from lora_adapters where user_id = $1 and adapter_name = $2 and version = $3',
+  RECORDS,
+);
+
+/** owner is false where the user has no row; revision and version are null where nothing was saved. */
+export type SaveRow = [
+  owner: boolean,
+  version: number | null,
+  revision: number | null,
+  updatedAt: number | null,
+  ...StampColumns,
+];
+
+const BODY_AND_ANSWER = `
+  body as (
+    insert into lora_adapters (user_id, adapter_name, version, weights, size_bytes, training_iterations)
+    select $1, $2, last_version, $3::bytea, octet_length($3::bytea), $4::int4 from head
+    returning updated_at
+  )
+  select exists (select from owner), head.last_version, head.revision, body.updated_at,
+    case when head.revision is not null then pg_current_xact_id() end, ${SERVER}
+  from (select) one left join head on true left join body on true`;
+
+const OWNER = 'owner as (select id from users where id = $1 for key share)';
+
+/**
+ * $1 user, $2 name, $3 record, $4 training iterations, $5 true: only if no version exists. The head is taken first and
+ * bumped here, so that the revision returned is the one that stays; the triggers find nothing left to do.
+ */
+export const SAVE = statement(
+  'save',
+  `with ${OWNER}, head as (
+    insert into lora_adapter_heads as h (user_id, adapter_name, last_version, latest_version, revision)
+    select id, $2::varchar, 1, 1, (extract(epoch from clock_timestamp()) * 1000000)::int8 from owner
+    on conflict (user_id, adapter_name) do update
+      set last_version = h.last_version + 1, latest_version = h.last_version + 1, revision = ${NEXT_REVISION}
+      where not $5::bool or h.latest_version is null
+    returning last_version, revision
+  ), ${BODY_AND_ANSWER}`,
+);
+
+/**
+ * The same, $5 being the version that must be the latest. An UPDATE alone: it looks at the head again after waiting for
+ * it, and where the head is gone it cannot begin a new one.
+ */
+export const SAVE_OVER = statement(
+  'save_over',
+  `with ${OWNER}, head as (
+    update lora_adapter_heads h
+      set last_version = h.last_version + 1, latest_version = h.last_version + 1, revision = ${NEXT_REVISION}
+      from owner where h.user_id = owner.id and h.adapter_name = $2::varchar and h.latest_version = $5::int4
+    returning h.last_version, h.revision
+  ), ${BODY_AND_ANSWER}`,
+);
+
+export const LATEST_VERSION = statement(
+  'latest_version',
+  'select latest_version from lora_adapter_heads where user_id = $1 and adapter_name = $2',
+);
+
+export const CREATE_USER = statement('create_user', 'insert into users (id) values ($1) on conflict (id) do nothing');
+
+// Every write below takes its locks in this order: the user's row, the head, the bodies.
+export const LOCK_OWNER = statement('lock_owner', 'select from users where id = $1 for key share');
+export const LOCK_OWNER_ALONE = statement('lock_owner_alone', 'select from users where id = $1 for update');
+export const LOCK_HEAD = statement(
+  'lock_head',
+  'select revision from lora_adapter_heads where user_id = $1 and adapter_name = $2 for update',
+);
+/** $1 users, $2 names. */
+export const HEADS = statement(
+  'heads',
+  `select h.user_id, h.adapter_name, h.revision, h.latest_version
+   from unnest($1::uuid[], $2::varchar[]) k(user_id, adapter_name) join lora_adapter_heads h using (user_id, adapter_name)`,
+);
+
+export const DELETE = statement(
+  'delete',
+  'delete from lora_adapters where user_id = $1 and adapter_name = $2 returning version',
+);
+export const DELETE_VERSION = statement(
+  'delete_version',
+  'delete from lora_adapters where user_id = $1 and adapter_name = $2 and version = $3 returning version',
+);
+
+export const NEXT_HEAD = statement(
+  'next_head',
+  `update lora_adapter_heads h
+   set last_version = h.last_version + 1, latest_version = h.last_version + 1, revision = ${NEXT_REVISION}
+   where user_id = $1 and adapter_name = $2 returning last_version, revision`,
+);
+/** $3 the version to bring back, $4 its new number. FOR SHARE: a delete that is removing it is waited for. */
+export const COPY_VERSION = statement(
+  'copy_version',
+  `insert into lora_adapters (user_id, adapter_name, version, weights, size_bytes, training_iterations)
+   select user_id, adapter_name, $4, weights, size_bytes, training_iterations from lora_adapters
+   where user_id = $1 and adapter_name = $2 and version = $3 for share returning version`,
+);
+
+export const FORGET_BODIES = statement(
+  'forget_bodies',
+  'delete from lora_adapters where user_id = $1 returning version',
+);
+export const FORGET_HEADS = statement(
+  'forget_heads',
+  'delete from lora_adapter_heads where user_id = $1 returning user_id, adapter_name, revision, null::int4',
+);
+
+/** $1 versions to keep, $2 user or null, $3 rows at most. */
+export const PRUNE_VERSIONS = statement(
+  'prune_versions',
+  `delete from lora_adapters where id in (
+     select id from (
+       select id, row_number() over (partition by user_id, adapter_name order by version desc) as rank
+       from lora_adapters where $2::uuid is null or user_id = $2
+     ) ranked where rank > $1 order by id limit $3
+   ) returning user_id, adapter_name`,
+);
+/** $1 days, $2 whether an adapter's latest version goes too, $3 rows at most. */
+export const PRUNE_OLDER = statement(
+  'prune_older',
+  `delete from lora_adapters where id in (
+     select b.id from lora_adapters b
+     left join lora_adapter_heads h using (user_id, adapter_name)
+     where b.created_at < now() - make_interval(secs => $1::float8 * 86400)
+       and ($2 or b.version is distinct from h.latest_version)
+     order by b.id limit $3
+   ) returning user_id, adapter_name`,
+);
+
+export const LIST = statement(
+  'list',
+  `select adapter_name, version, size_bytes, training_iterations, created_at, updated_at
+   from lora_adapters where user_id = $1 order by updated_at desc, version desc, adapter_name`,
+);
+export const COUNT = statement('count', 'select count(*) from lora_adapters where user_id = $1');
+export const STATS = statement(
+  'stats',
+  `select count(*), count(distinct user_id), coalesce(sum(size_bytes), 0)::int8, coalesce(avg(size_bytes), 0)::float8
+   from lora_adapters`,
+);
+export const PING = statement('ping', 'select 1');
