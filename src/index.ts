@@ -1,0 +1,11 @@
+export { UserLoRAAdapter } from './adapter/adapter.js';
+export { codec, decodeAdapter, encodeAdapter } from './adapter/codec.js';
+export type { AdapterShape, Matrix, ReadonlyFloat32Array, Vector } from './adapter/matrix.js';
+export * from './errors.js';
+export type { LoRAStorageOptions, PostgresSource } from './options.js';
+export { type MigrateOptions, migrate } from './postgres/migrate.js';
+export type { StorageEvents, Tier } from './storage/events.js';
+export { LoRAStorage } from './storage/lora-storage.js';
+export type { LoRAAdapterMetadata, StorageStats } from './storage/queries.js';
+export type { CacheStats, Health } from './storage/status.js';
+export type { AdapterKey, CallOptions, LoadedAdapter } from './storage/types.js';

@@ -1,0 +1,49 @@
+/**
+ * What happened, told twice: to listeners of storage.on(), and on diagnostics_channel 'lora-store:<event>' for whoever
+ * watches the whole process.
+ */
+import { channel } from 'node:diagnostics_channel';
+import { EventEmitter } from 'node:events';
+
+export type Tier = 'memory' | 'redis' | 'postgres';
+
+/** What storage.on() reports; the same and more goes out on diagnostics_channel 'lora-store:*'. */
+export interface StorageEvents {
+  /** A tier stopped answering. */
+  degraded: [{ tier: Tier | 'bus' | 'change-feed'; cause: Error }];
+  /** A tier answers again. */
+  recovered: [{ tier: Tier | 'bus' | 'change-feed'; afterMs: number }];
+  /** Bytes refused on the way in. */
+  corrupt: [{ userId: string; adapterName: string; tier: Tier; reason: string }];
+  /** loadAdapterOr used its fallback. */
+  fallback: [{ userId: string; adapterName: string; cause: Error }];
+  /** What memory held of an adapter is no longer the latest. */
+  invalidated: [{ userId: string; adapterName: string; revision: number; via: 'bus' | 'change-feed' | 'self' }];
+}
+
+export type EventName = keyof StorageEvents;
+
+export class Events {
+  readonly #emitter = new EventEmitter();
+
+  on<E extends EventName>(event: E, listener: (...args: StorageEvents[E]) => void): void {
+    this.#emitter.on(event, listener as (...args: unknown[]) => void);
+  }
+
+  off<E extends EventName>(event: E, listener: (...args: StorageEvents[E]) => void): void {
+    this.#emitter.off(event, listener as (...args: unknown[]) => void);
+  }
+
+  emit<E extends EventName>(event: E, ...args: StorageEvents[E]): void {
+    channel(`lora-store:${event}`).publish(args[0]);
+    try {
+      this.#emitter.emit(event, ...args);
+    } catch (error) {
+      // A listener that throws must not fail the load or save that happened to be under way; it still ends up where
+      // uncaught errors go.
+      queueMicrotask(() => {
+        throw error;
+      });
+    }
+  }
+}

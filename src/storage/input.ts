@@ -1,0 +1,39 @@
+/** The caller's numbers and names, checked before anything is asked or sent. Each error says what would do. */
+import { parseAdapterName, parseUserId } from '../adapter/user-id.js';
+import { type Key, keyOf } from '../coherence/key.js';
+import { InvalidAdapterError } from '../errors.js';
+
+export const DEFAULT_NAME = 'default';
+
+/** Versions and training iterations are `integer` columns. */
+const INT4_MAX = 2 ** 31 - 1;
+
+export function parseKey(userId: string, adapterName: string): Key {
+  return keyOf(parseUserId(userId), parseAdapterName(adapterName));
+}
+
+export function parseVersion(version: number): number {
+  return whole('a version', version, 1);
+}
+
+export function parseExpectedVersion(version: number | undefined): number | undefined {
+  return version === undefined ? undefined : whole('expectedVersion', version, 0);
+}
+
+export function parseTrainingIterations(iterations: number): void {
+  whole('trainingIterations', iterations, 0);
+}
+
+export function parseKeepLatest(keepLatest: number): number {
+  return whole('keepLatest', keepLatest, 1);
+}
+
+export function parseDays(days: number): number {
+  if (Number.isFinite(days) && days >= 0 && days <= 1_000_000) return days;
+  throw new InvalidAdapterError(`olderThanDays is a number of days from 0, not ${String(days)}`);
+}
+
+function whole(what: string, value: number, min: number): number {
+  if (Number.isInteger(value) && value >= min && value <= INT4_MAX) return value;
+  throw new InvalidAdapterError(`${what} is a whole number from ${min} to ${INT4_MAX}, not ${String(value)}`);
+}

@@ -1,0 +1,301 @@
+/**
+ * The storage object: what a caller may ask, in the order it happens. Checks the question, lets the loader or the writer
+ * answer it, and turns absence into AdapterNotFoundError. How a load goes is in loader.ts, how a write goes in writer.ts.
+ */
+import { adapterFromRecord, type UserLoRAAdapter } from '../adapter/adapter.js';
+import { encodeRecord } from '../adapter/codec.js';
+import { parseUserId } from '../adapter/user-id.js';
+import { untilAborted } from '../coherence/flight.js';
+import type { Key } from '../coherence/key.js';
+import { within } from '../deadline.js';
+import { AdapterCorruptError, AdapterNotFoundError, StorageClosedError } from '../errors.js';
+import type { LoRAStorageOptions } from '../options.js';
+import type { Entry } from '../tiers/entry.js';
+import * as sql from '../tiers/statements.js';
+import type { EventName, StorageEvents } from './events.js';
+import * as input from './input.js';
+import type { Loaded } from './loader.js';
+import { openParts, type Parts } from './open.js';
+import { countAdapters, type LoRAAdapterMetadata, listAdapters, type StorageStats, storageStats } from './queries.js';
+import { type CacheStats, cacheStats, type Health, health } from './status.js';
+import { fillTensors } from './tensors.js';
+import type { AdapterKey, CallOptions, LoadedAdapter } from './types.js';
+
+export class LoRAStorage {
+  readonly #parts: Parts;
+  #closing: Promise<void> | undefined;
+
+  private constructor(parts: Parts) {
+    this.#parts = parts;
+  }
+
+  /**
+   * Connects, checks the schema, subscribes. Rejects with SchemaError (its message names the command that migrates),
+   * StorageUnavailableError (Postgres cannot be reached), or a TypeError or RangeError naming the option that is wrong.
+   */
+  static async open(options?: LoRAStorageOptions): Promise<LoRAStorage> {
+    return new LoRAStorage(await openParts(options));
+  }
+
+  // ── save and load ──
+
+  /**
+   * Stores a new version and returns its number, once Postgres has committed it. The adapter is read before this returns
+   * its promise: what the caller changes afterwards is not saved.
+   * expectedVersion: commit only if that is the latest existing version (0: there is none), else VersionConflictError.
+   * InvalidAdapterError, UserNotFoundError, StorageUnavailableError: nothing was saved. SaveOutcomeUnknownError when the
+   * connection died before the commit was confirmed.
+   */
+  async saveAdapter(
+    adapter: UserLoRAAdapter,
+    adapterName: string = input.DEFAULT_NAME,
+    options: { expectedVersion?: number } = {},
+  ): Promise<number> {
+    const key = this.#key(adapter.userId, adapterName);
+    input.parseTrainingIterations(adapter.trainingIterations);
+    const expectedVersion = input.parseExpectedVersion(options.expectedVersion);
+    const record = encodeRecord(adapter);
+    return (await this.#track(this.#parts.writer.save(key, record, expectedVersion))).version;
+  }
+
+  /** Latest version. Rejects with AdapterNotFoundError, AdapterCorruptError or StorageUnavailableError. */
+  async loadAdapter(
+    userId: string,
+    adapterName: string = input.DEFAULT_NAME,
+    options?: CallOptions,
+  ): Promise<UserLoRAAdapter> {
+    const hit =
+      options?.signal === undefined && this.#closing === undefined ? this.#hit(userId, adapterName) : undefined;
+    if (hit !== undefined) return hit;
+    const key = this.#key(userId, adapterName);
+    return present(key, (await this.#parts.loader.load(key, options?.signal)).entry);
+  }
+
+  /** loadAdapter, with where it came from. */
+  async loadAdapterInfo(
+    userId: string,
+    adapterName: string = input.DEFAULT_NAME,
+    options?: CallOptions,
+  ): Promise<LoadedAdapter> {
+    const key = this.#key(userId, adapterName);
+    const { entry, tier, stale } = await this.#parts.loader.load(key, options?.signal);
+    const adapter = present(key, entry);
+    const verifiedAgeMs = Math.max(0, performance.now() - this.#parts.coherence.knownLatestAt(entry));
+    return { adapter, version: entry.version, revision: entry.revision, tier, verifiedAgeMs, stale };
+  }
+
+  /** The latest version if memory holds it and may serve it now; no promise, no I/O. */
+  peekAdapter(userId: string, adapterName: string = input.DEFAULT_NAME): UserLoRAAdapter | undefined {
+    const hit = this.#closing === undefined ? this.#hit(userId, adapterName) : undefined;
+    if (hit !== undefined) return hit;
+    const key = this.#key(userId, adapterName);
+    return key.userId === userId ? undefined : this.#hit(key.userId, adapterName);
+  }
+
+  /** That version, latest or not. Rejects as loadAdapter does. */
+  async loadAdapterVersion(
+    userId: string,
+    adapterName: string,
+    version: number,
+    options?: CallOptions,
+  ): Promise<UserLoRAAdapter> {
+    const key = this.#key(userId, adapterName);
+    input.parseVersion(version);
+    const { loader, postgres } = this.#parts;
+    const latest = loader.peek(key.userId, key.adapterName);
+    if (latest?.version === version) return present(key, latest);
+    const row = await this.#abortable(postgres.loadVersion(key, version), options);
+    if (row === undefined) throw new AdapterNotFoundError(key.userId, key.adapterName, version);
+    return adapterFromRecord(row.record, row.updatedAt);
+  }
+
+  /**
+   * One round trip per tier for all of them; result[i] answers keys[i]: undefined where there is none, the error where
+   * its bytes are bad. Rejects with StorageUnavailableError when one of them could not be asked for.
+   */
+  async loadAdapters(
+    keys: readonly AdapterKey[],
+    options?: CallOptions,
+  ): Promise<(UserLoRAAdapter | AdapterCorruptError | undefined)[]> {
+    const entries = await this.#loadMany(keys, options);
+    return entries.map((entry) => {
+      if (entry instanceof AdapterCorruptError) return entry;
+      return entry.record && adapterFromRecord(entry.record, entry.updatedAt);
+    });
+  }
+
+  /**
+   * loadAdapters straight into two contiguous tensors, base [n × rank·inputDim] and user [n × outputDim·rank], for a
+   * batched kernel. result[i]: row i was filled (else it is zeros: no such adapter, bad bytes, or another shape, the last
+   * two reported as `corrupt` events). InvalidAdapterError when the tensors are not n rows long.
+   */
+  async loadAdaptersInto(
+    keys: readonly AdapterKey[],
+    base: Float32Array,
+    user: Float32Array,
+    options?: CallOptions,
+  ): Promise<boolean[]> {
+    return fillTensors(await this.#loadMany(keys, options), { keys, base, user }, this.#parts.events);
+  }
+
+  /**
+   * loadAdapter, or fallback() when it is not found, corrupt, unavailable, or not there within budgetMs (each reported
+   * as an event); a load that outlasts its budget goes on and fills the caches. Rejects only for bad input, after
+   * close(), and when aborted.
+   */
+  async loadAdapterOr(
+    userId: string,
+    adapterName: string,
+    fallback: () => UserLoRAAdapter,
+    options: CallOptions & { budgetMs?: number } = {},
+  ): Promise<UserLoRAAdapter> {
+    const key = this.#key(userId, adapterName);
+    const { signal, budgetMs } = options;
+    try {
+      const load = this.#parts.loader.load(key, signal);
+      return present(key, (await (budgetMs === undefined ? load : within(load, budgetMs, 'the adapter'))).entry);
+    } catch (error) {
+      if (signal?.aborted || error instanceof StorageClosedError) throw error;
+      this.#parts.events.emit('fallback', { userId: key.userId, adapterName, cause: error as Error });
+      return fallback();
+    }
+  }
+
+  // ── what there is ──
+
+  /** Every version of every adapter of that user, newest first. */
+  async listAdapters(userId: string): Promise<LoRAAdapterMetadata[]> {
+    this.#open();
+    return await this.#track(listAdapters(this.#parts.postgres, parseUserId(userId)));
+  }
+
+  /** Rows: every version of every adapter of that user. */
+  async countAdapters(userId: string): Promise<number> {
+    this.#open();
+    return await this.#track(countAdapters(this.#parts.postgres, parseUserId(userId)));
+  }
+
+  async getStorageStats(): Promise<StorageStats> {
+    this.#open();
+    return await this.#track(storageStats(this.#parts.postgres));
+  }
+
+  // ── delete, roll back, prune ──
+
+  /** Deletes every version of that adapter; returns how many. */
+  async deleteAdapter(userId: string, adapterName: string = input.DEFAULT_NAME): Promise<number> {
+    return await this.#track(this.#parts.writer.delete(this.#key(userId, adapterName)));
+  }
+
+  /** Deletes one version; the newest that is left is the latest then. False: there was no such version. */
+  async deleteAdapterVersion(userId: string, adapterName: string, version: number): Promise<boolean> {
+    const key = this.#key(userId, adapterName);
+    return (await this.#track(this.#parts.writer.delete(key, input.parseVersion(version)))) === 1;
+  }
+
+  /**
+   * Makes an old version the latest again by appending it; returns the new version number. Rejects with
+   * AdapterNotFoundError where that version is gone.
+   */
+  async rollbackAdapter(userId: string, adapterName: string, toVersion: number): Promise<number> {
+    const key = this.#key(userId, adapterName);
+    return await this.#track(this.#parts.writer.rollback(key, input.parseVersion(toVersion)));
+  }
+
+  /** Deletes all but the newest keepLatest (at least 1) versions of each adapter, one user's or everyone's; returns rows deleted. */
+  async pruneVersions(options: { keepLatest: number; userId?: string }): Promise<number> {
+    this.#open();
+    const keepLatest = input.parseKeepLatest(options.keepLatest);
+    const userId = options.userId === undefined ? null : parseUserId(options.userId);
+    return await this.#track(this.#parts.writer.deleteInBatches(sql.PRUNE_VERSIONS, [keepLatest, userId], false));
+  }
+
+  /** Deletes versions created more than olderThanDays ago, never an adapter's latest unless includeLatest; returns rows deleted. */
+  async pruneOlderThan(options: { olderThanDays: number; includeLatest?: boolean }): Promise<number> {
+    this.#open();
+    const days = input.parseDays(options.olderThanDays);
+    const latestToo = options.includeLatest === true;
+    return await this.#track(this.#parts.writer.deleteInBatches(sql.PRUNE_OLDER, [days, latestToo], latestToo));
+  }
+
+  /** Erases a user: rows and heads in Postgres, entries in Redis, entries in every node's memory. Returns rows deleted. */
+  async forgetUser(userId: string): Promise<number> {
+    this.#open();
+    return await this.#track(this.#parts.writer.forgetUser(parseUserId(userId)));
+  }
+
+  // ── how it is ──
+
+  /** Counters since open(). */
+  cacheStats(): CacheStats {
+    return cacheStats(this.#parts);
+  }
+
+  /** Asks each part now; never rejects. */
+  async health(): Promise<Health> {
+    this.#open();
+    return await this.#track(health(this.#parts));
+  }
+
+  on<E extends EventName>(event: E, listener: (...args: StorageEvents[E]) => void): this {
+    this.#parts.events.on(event, listener);
+    return this;
+  }
+
+  off<E extends EventName>(event: E, listener: (...args: StorageEvents[E]) => void): this {
+    this.#parts.events.off(event, listener);
+    return this;
+  }
+
+  // ── the end ──
+
+  /** Lets calls in flight finish, then closes what open() opened. Later calls reject with StorageClosedError. */
+  close(): Promise<void> {
+    this.#closing ??= this.#parts.tasks.drain().then(() => this.#parts.close());
+    return this.#closing;
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close();
+  }
+
+  // ── inside ──
+
+  /** The path of every hot load: no key is built, nothing is awaited. */
+  #hit(userId: string, adapterName: string): UserLoRAAdapter | undefined {
+    const entry = this.#parts.loader.hit(userId, adapterName);
+    return entry?.record && adapterFromRecord(entry.record, entry.updatedAt);
+  }
+
+  async #loadMany(keys: readonly AdapterKey[], options?: CallOptions): Promise<(Entry | AdapterCorruptError)[]> {
+    const parsed = keys.map(({ userId, adapterName = input.DEFAULT_NAME }) => this.#key(userId, adapterName));
+    this.#open();
+    const answers = await this.#abortable(this.#parts.loader.loadMany(parsed), options);
+    return answers.map((answer: Loaded | AdapterCorruptError) =>
+      answer instanceof AdapterCorruptError ? answer : answer.entry,
+    );
+  }
+
+  #key(userId: string, adapterName: string): Key {
+    this.#open();
+    return input.parseKey(userId, adapterName);
+  }
+
+  #open(): void {
+    if (this.#closing !== undefined) throw new StorageClosedError();
+  }
+
+  #track<T>(work: Promise<T>): Promise<T> {
+    return this.#parts.tasks.track(work);
+  }
+
+  #abortable<T>(work: Promise<T>, options: CallOptions | undefined): Promise<T> {
+    const tracked = this.#track(work);
+    return options?.signal === undefined ? tracked : untilAborted(tracked, options.signal);
+  }
+}
+
+function present(key: Key, entry: Entry): UserLoRAAdapter {
+  if (entry.record === undefined) throw new AdapterNotFoundError(key.userId, key.adapterName);
+  return adapterFromRecord(entry.record, entry.updatedAt);
+}

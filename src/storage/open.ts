@@ -1,0 +1,151 @@
+/**
+ * Builds the parts of a storage object from its options, and owns the order in which they close: the reverse of the
+ * order in which they were opened. Postgres must be there and have the schema; everything else may come later.
+ */
+import { Bus } from '../coherence/bus.js';
+import { ChangeFeed } from '../coherence/change-feed.js';
+import { Coherence } from '../coherence/head.js';
+import { keyOf } from '../coherence/key.js';
+import {
+  isPool,
+  type LoRAStorageOptions,
+  type PostgresSource,
+  parseOptions,
+  type ResolvedOptions,
+} from '../options.js';
+import { Database, statement } from '../postgres/database.js';
+import { startEmbeddedPostgres } from '../postgres/embedded.js';
+import { migrate } from '../postgres/migrate.js';
+import { checkSchema } from '../postgres/schema.js';
+import { MemoryTier } from '../tiers/memory.js';
+import { PostgresTier } from '../tiers/postgres.js';
+import { readFailure } from '../tiers/postgres-errors.js';
+import { FORMAT, RedisTier } from '../tiers/redis.js';
+import { connectRedis } from '../tiers/redis-client.js';
+import { Events, type StorageEvents } from './events.js';
+import { Invalidation } from './invalidation.js';
+import { Loader } from './loader.js';
+import { Tasks } from './tasks.js';
+import { Writer } from './writer.js';
+
+export interface Parts {
+  readonly options: ResolvedOptions;
+  readonly coherence: Coherence;
+  readonly memory: MemoryTier | undefined;
+  readonly redis: RedisTier | undefined;
+  readonly postgres: PostgresTier;
+  readonly bus: Bus | undefined;
+  readonly loader: Loader;
+  readonly writer: Writer;
+  readonly events: Events;
+  readonly tasks: Tasks;
+  close(): Promise<void>;
+}
+
+type Closer = () => Promise<void> | void;
+
+const EMBEDDED = 'embedded:';
+
+export async function openParts(given?: LoRAStorageOptions): Promise<Parts> {
+  const options = parseOptions(given);
+  const closers: Closer[] = [];
+  const close = async () => {
+    for (let closer = closers.pop(); closer !== undefined; closer = closers.pop()) await closer();
+  };
+  try {
+    return await build(options, closers, close);
+  } catch (error) {
+    await close();
+    throw error;
+  }
+}
+
+async function build(options: ResolvedOptions, closers: Closer[], close: () => Promise<void>): Promise<Parts> {
+  const { maxStalenessMs, staleIfErrorMs, redisTimeoutMs, redisTtlMs, postgresTimeoutMs, namespace } = options;
+  const events = new Events();
+  const tasks = new Tasks();
+  const report = (tier: StorageEvents['degraded'][0]['tier']) => ({
+    degraded: (cause: Error) => events.emit('degraded', { tier, cause }),
+    recovered: (afterMs: number) => events.emit('recovered', { tier, afterMs }),
+  });
+
+  const source = await resolve(options.postgres.primary, closers);
+  const database = new Database(source, { timeoutMs: postgresTimeoutMs, maxQueue: options.maxQueue });
+  closers.push(() => database.close());
+  await checkDatabase(database);
+  const postgres = new PostgresTier(database, options, report('postgres'));
+  const coherence = new Coherence(options);
+  const memory = options.memory && new MemoryTier(options.memory.maxBytes);
+
+  let redis: RedisTier | undefined;
+  let bus: Bus | undefined;
+  if (options.redis !== undefined) {
+    const connections = await connectRedis(options.redis, redisTimeoutMs);
+    closers.push(() => connections.close());
+    const limits = { namespace, timeoutMs: redisTimeoutMs, ttlMs: redisTtlMs };
+    redis = new RedisTier(connections.client, limits, {
+      ...report('redis'),
+      corrupt: ({ userId, adapterName }, reason) =>
+        events.emit('corrupt', { userId, adapterName, tier: 'redis', reason }),
+    });
+    const { degraded, recovered } = report('bus');
+    const reach = { prefix: `${namespace}:${FORMAT}:`, maxStalenessMs, timeoutMs: redisTimeoutMs };
+    bus = new Bus(connections.client, connections.subscriber, reach, {
+      heard: (userId, name, revision) => invalidation.heard(keyOf(userId, name), revision, 'bus'),
+      live: recovered,
+      lost: degraded,
+    });
+  }
+
+  let feed: ChangeFeed | undefined;
+  if (options.changeFeed) {
+    const { degraded, recovered } = report('change-feed');
+    const config = options.postgres.direct === undefined ? database.config : directConfig(options.postgres.direct);
+    feed = new ChangeFeed(
+      config,
+      coherence,
+      { maxStalenessMs, timeoutMs: postgresTimeoutMs },
+      {
+        heard: (userId, name, revision) => invalidation.heard(keyOf(userId, name), revision, 'change-feed'),
+        live: recovered,
+        lost: degraded,
+      },
+    );
+  }
+
+  const loader = new Loader({ coherence, memory, redis, postgres, events, tasks, maxStalenessMs, staleIfErrorMs });
+  const detach = loader.detach.bind(loader);
+  const renewHorizon = () => feed?.renew();
+  const invalidation = new Invalidation({ coherence, memory, redis, events, tasks, detach, renewHorizon });
+  const writer = new Writer({ coherence, memory, redis, postgres, bus, invalidation, tasks, detach });
+
+  closers.push(() => invalidation.close());
+  closers.push(() => feed?.close());
+  closers.push(() => bus?.close());
+  // Neither may keep a storage from opening: without its ear every load asks Postgres for the head, without its bus the
+  // ear tells. Both go on trying, and health() says how they are.
+  await Promise.allSettled([feed?.start(), bus?.start()]);
+  return { options, coherence, memory, redis, postgres, bus, loader, writer, events, tasks, close };
+}
+
+async function resolve(source: PostgresSource, closers: Closer[]): Promise<PostgresSource> {
+  if (typeof source !== 'string' || !source.startsWith(EMBEDDED)) return source;
+  const server = await startEmbeddedPostgres(source.slice(EMBEDDED.length));
+  closers.push(() => server.stop());
+  // Nobody else looks after the schema of a private server.
+  await migrate({ postgres: server.config });
+  return server.config;
+}
+
+async function checkDatabase(database: Database): Promise<void> {
+  try {
+    await checkSchema((text) => database.rows(statement('check_schema', text), []));
+  } catch (error) {
+    throw readFailure(error);
+  }
+}
+
+function directConfig(source: PostgresSource) {
+  if (typeof source === 'string') return { connectionString: source };
+  return isPool(source) ? source.options : source;
+}

@@ -1,0 +1,112 @@
+/**
+ * What changes adapters. Postgres first; once it has committed, the floor of the key is raised here (so that this node
+ * reads what it wrote), and Redis and the other nodes are told behind the caller's back: no cache failure fails a write.
+ */
+import type { AdapterRecord } from '../adapter/record.js';
+import type { Bus } from '../coherence/bus.js';
+import type { Coherence } from '../coherence/head.js';
+import { type Key, keyOf } from '../coherence/key.js';
+import type { Statement } from '../postgres/database.js';
+import type { Entry } from '../tiers/entry.js';
+import type { MemoryTier } from '../tiers/memory.js';
+import type { PostgresTier, Written } from '../tiers/postgres.js';
+import type { RedisTier } from '../tiers/redis.js';
+import type { Invalidation } from './invalidation.js';
+import type { Tasks } from './tasks.js';
+
+/** Rows a deletion removes at a time, so that none holds its locks for long. */
+const BATCH_ROWS = 500;
+
+interface Parts {
+  readonly coherence: Coherence;
+  readonly memory: MemoryTier | undefined;
+  readonly redis: RedisTier | undefined;
+  readonly postgres: PostgresTier;
+  readonly bus: Bus | undefined;
+  readonly invalidation: Invalidation;
+  readonly tasks: Tasks;
+  readonly detach: (key: Key) => void;
+}
+
+export class Writer {
+  readonly #parts: Parts;
+
+  constructor(parts: Parts) {
+    this.#parts = parts;
+  }
+
+  async save(key: Key, record: AdapterRecord, expectedVersion?: number): Promise<Entry> {
+    this.#suspect(key);
+    const { coherence, postgres, memory, redis, invalidation } = this.#parts;
+    const asked = coherence.ask(performance.now());
+    const entry = await postgres.save(key, record, expectedVersion, asked);
+    invalidation.heard(key, entry.revision, 'self');
+    if (coherence.admits(key.id, entry.revision)) memory?.put(key, entry);
+    this.#tell({ key, revision: entry.revision, version: entry.version }, () => redis?.write(key, entry));
+    return entry;
+  }
+
+  async rollback(key: Key, toVersion: number): Promise<number> {
+    this.#suspect(key);
+    const written = await this.#parts.postgres.rollback(key, toVersion);
+    this.#changed(written);
+    return written.version;
+  }
+
+  async delete(key: Key, version?: number): Promise<number> {
+    this.#suspect(key);
+    const { deleted, ...written } = await this.#parts.postgres.delete(key, version);
+    this.#changed(written);
+    return deleted;
+  }
+
+  async forgetUser(userId: string): Promise<number> {
+    const { postgres, memory, redis } = this.#parts;
+    memory?.forgetUser(userId);
+    const { deleted, heads } = await postgres.forgetUser(userId);
+    for (const written of heads) this.#changed(written);
+    // Again, for what a load that was under way put back; and in Redis also what no head knows: that a name is absent.
+    memory?.forgetUser(userId);
+    await redis?.forgetUser(userId);
+    return deleted;
+  }
+
+  /** Deletes in batches until one comes back short. `touchesLatest`: the heads may have changed too. */
+  async deleteInBatches(statement: Statement, values: readonly unknown[], touchesLatest: boolean): Promise<number> {
+    const { postgres } = this.#parts;
+    for (let deleted = 0; ; ) {
+      const rows = await postgres.deleteBatch(statement, [...values, BATCH_ROWS]);
+      deleted += rows.length;
+      if (touchesLatest && rows.length > 0) {
+        const keys = new Map(rows.map(([userId, name]) => keyOf(userId, name)).map((key) => [key.id, key]));
+        for (const written of await postgres.heads([...keys.values()])) this.#changed(written);
+      }
+      if (rows.length < BATCH_ROWS) return deleted;
+    }
+  }
+
+  /** A write is about to be sent: until its answer is here nothing known of this key is sure. */
+  #suspect(key: Key): void {
+    this.#parts.memory?.unverify(key);
+    this.#parts.detach(key);
+  }
+
+  /** A head has changed, and its body is not at hand. */
+  #changed(written: Written): void {
+    const { invalidation, redis } = this.#parts;
+    invalidation.heard(written.key, written.revision, 'self');
+    this.#tell(written, () => redis?.clear(written.key, written.revision));
+  }
+
+  /** Redis first, then the other nodes: the message says that Redis is right. */
+  #tell({ key, revision, version }: Written, writeRedis: () => Promise<void> | undefined): void {
+    const { bus, tasks } = this.#parts;
+    if (bus === undefined) return;
+    const tell = async () => {
+      await writeRedis();
+      // Redis being away was counted there; the change feed tells the others.
+      await bus.publish(key, revision, version).catch(() => undefined);
+    };
+    tasks.track(tell());
+  }
+}
