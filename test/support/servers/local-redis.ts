@@ -1,0 +1,41 @@
+/** A Redis (or Valkey) from a binary on this machine, in memory only: it writes no file, and a restart finds it empty. */
+import { join } from 'node:path';
+import { Redis } from 'ioredis';
+import { Daemon } from './daemon.js';
+import { startLocalServer } from './local-server.js';
+import { type BinaryRecipe, type OwnServer, redisUrlAt, type ServerSettings } from './server.js';
+
+export const redisTestSettings: ServerSettings = { save: '', appendonly: 'no' };
+
+export async function startLocalRedis(recipe: BinaryRecipe, settings: ServerSettings = {}): Promise<OwnServer> {
+  const daemon = new Daemon('redis');
+  const given = { ...redisTestSettings, bind: '127.0.0.1', dir: daemon.home, ...settings };
+  return await startLocalServer(daemon, {
+    executable: join(recipe.directory, recipe.executable),
+    env: recipe.libraryPath === undefined ? {} : { LD_LIBRARY_PATH: recipe.libraryPath },
+    args: (port) => ['--port', String(port), ...redisArguments(given)],
+    url: (port) => redisUrlAt(port),
+    greet: greetRedis,
+  });
+}
+
+export function redisArguments(settings: ServerSettings): string[] {
+  return Object.entries(settings).flatMap(([name, value]) => [`--${name}`, value]);
+}
+
+export async function greetRedis(url: string): Promise<void> {
+  const client = new Redis(url, { lazyConnect: true, retryStrategy: () => null, connectTimeout: 5_000 });
+  // connect() rejects with 'Connection is closed'; why it is closed comes as an event.
+  let reason: Error | undefined;
+  client.on('error', (error) => {
+    reason = error;
+  });
+  try {
+    await client.connect();
+    await client.ping();
+  } catch (error) {
+    throw reason ?? error;
+  } finally {
+    client.disconnect();
+  }
+}
