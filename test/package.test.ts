@@ -129,7 +129,7 @@ test('its pages link to nothing that is not there', () => {
   for (const page of filesBelow(installed).filter((name) => name.endsWith('.md'))) {
     const text = readFileSync(join(installed, page), 'utf8');
     const targets = [...text.matchAll(/\]\((?!https?:|#)([^)#]+)[^)]*\)/g)].map(([, target = '']) => target);
-    const missing = targets.filter((target) => !filesBelow(root).includes(join(dirname(page), target)));
+    const missing = targets.filter((target) => !filesBelow(installed).includes(join(dirname(page), target)));
     expect([page, missing]).toEqual([page, []]);
   }
 });

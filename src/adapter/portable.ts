@@ -108,7 +108,7 @@ function firstNotFinite(weights: Float32Array): number {
   const bits = new Int32Array(weights.buffer, weights.byteOffset, weights.length);
   // An exponent of all ones, and no other, carries into the sign bit: one branch for all weights instead of one for each.
   let carry = 0;
-  for (let i = 0; i < bits.length; i++) carry |= ((bits[i] as number) & 0x7f800000) + 0x00800000;
+  for (let i = 0; i < bits.length; i++) carry |= (((bits[i] as number) & 0x7f800000) + 0x00800000) | 0;
   return carry >= 0 ? -1 : weights.findIndex((weight) => !Number.isFinite(weight));
 }
 

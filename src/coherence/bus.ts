@@ -37,6 +37,11 @@ export class Bus {
   #lostAt = performance.now();
   /** When a message to oneself came back last. */
   #heardAt = 0;
+  /** It heard nothing of itself: an acknowledgement is not enough any more, a message to itself must come back. */
+  #suspected = false;
+  /** SUBSCRIBE that is not acknowledged yet, and when it was sent. */
+  #subscribing: Promise<unknown> | undefined;
+  #askedAt = 0;
 
   received = 0;
   published = 0;
@@ -92,29 +97,56 @@ export class Bus {
 
   async #subscribe(): Promise<void> {
     try {
-      await within(this.#subscriber.subscribe(this.#channel, this.#echo), this.#timeoutMs, 'the bus');
-      if (this.#live || this.#closed) return;
-      this.#live = true;
-      this.#heardAt = performance.now();
-      this.#events.live(this.#heardAt - this.#lostAt);
+      await within(this.#ask(), this.#timeoutMs, 'the bus');
+      if (this.#suspected) await this.#echoes();
+      else this.#revive();
     } catch (error) {
       this.#lose(error as Error);
     }
   }
 
+  /** One SUBSCRIBE at a time, however long the acknowledgement takes. */
+  #ask(): Promise<unknown> {
+    if (this.#subscribing === undefined) {
+      this.#askedAt = performance.now();
+      this.#subscribing = this.#subscriber.subscribe(this.#channel, this.#echo).finally(() => {
+        this.#subscribing = undefined;
+      });
+    }
+    return this.#subscribing;
+  }
+
+  /** A message to oneself, which resolves when it is sent. */
+  async #echoes(): Promise<void> {
+    await this.#publisher.publish(this.#echo, '').catch(() => undefined);
+  }
+
   #tick(): void {
-    if (!this.#live) return;
-    if (performance.now() - this.#heardAt > this.#patienceMs) {
+    const since = this.#live ? this.#heardAt : this.#subscribing && this.#askedAt;
+    if (since !== undefined && performance.now() - since > this.#patienceMs) {
+      this.#suspected = true;
       this.#lose(new DeadlineError('the subscription of the bus', this.#patienceMs));
       this.#subscriber.disconnect(true);
-      return;
+    } else if (this.#live) {
+      void this.#echoes();
+    } else if (this.#subscriber.status === 'ready') {
+      // The acknowledgement came too late for whoever waited, or the publisher was away.
+      void this.#subscribe();
     }
-    this.#publisher.publish(this.#echo, '').catch(() => undefined);
+  }
+
+  #revive(): void {
+    if (this.#live || this.#closed) return;
+    this.#live = true;
+    this.#suspected = false;
+    this.#heardAt = performance.now();
+    this.#events.live(this.#heardAt - this.#lostAt);
   }
 
   #receive(channel: string, text: string): void {
     if (channel === this.#echo) {
       this.#heardAt = performance.now();
+      this.#revive();
       return;
     }
     const message = parse(text);

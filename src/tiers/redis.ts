@@ -4,7 +4,7 @@
  * method here throws. Bytes that fail a check are dropped and reported, never returned.
  */
 import { randomBytes } from 'node:crypto';
-import { type CircuitBreakerPolicy, CircuitState } from 'cockatiel';
+import { BrokenCircuitError, type CircuitBreakerPolicy } from 'cockatiel';
 import type { Cluster, Redis } from 'ioredis';
 import type { Key } from '../coherence/key.js';
 import { DeadlineError, within } from '../deadline.js';
@@ -107,14 +107,18 @@ export class RedisTier {
    * result[i] answers keys[i].
    */
   async readMany(keys: readonly Key[]): Promise<RedisAnswer[]> {
+    if (keys.length === 0) return [];
     const tokens = keys.map(() => fillToken(randomBytes(16)));
     const replies = await this.#try(() => this.#getMany(keys, tokens));
     if (replies === undefined) return keys.map(() => NOTHING);
     return await Promise.all(
       keys.map(async (key, i) => {
-        const answer = await this.#examine(key, replies.values[i] ?? null);
-        const seen = answer.seen ?? (replies.placed[i] ? tokens[i] : undefined);
-        return { entry: answer.entry, seen };
+        const value = replies.values[i] ?? null;
+        const placed = replies.placed[i] === true;
+        // MGET says of a key of another type that there is nothing, and no token takes its place: GET says what it is.
+        if (value === null && !placed) return await this.read(key);
+        const answer = await this.#examine(key, value);
+        return { entry: answer.entry, seen: answer.seen ?? (placed ? tokens[i] : undefined) };
       }),
     );
   }
@@ -150,14 +154,17 @@ export class RedisTier {
 
   /** Removes everything kept of a user, names this process never heard of included. */
   async forgetUser(userId: string): Promise<void> {
-    const pattern = `${escapeGlob(`${this.#prefix}{${userId}}:`)}*`;
+    // ioredis puts the prefix of a caller's client before the keys of commands, but not into a pattern or what it finds.
+    const { keyPrefix = '' } = this.#client.options;
+    const pattern = `${escapeGlob(`${keyPrefix}${this.#prefix}{${userId}}:`)}*`;
     for (const node of 'nodes' in this.#client ? this.#client.nodes('master') : [this.#client]) {
       let cursor = '0';
       do {
         const page = await this.#try(() => node.scan(cursor, 'MATCH', pattern, 'COUNT', 1000));
         if (page === undefined) return;
         cursor = page[0];
-        if (page[1].length > 0) await this.#try(() => this.#client.unlink(page[1]));
+        const names = page[1].map((name) => name.slice(keyPrefix.length));
+        if (names.length > 0) await this.#try(() => this.#client.unlink(names));
       } while (cursor !== '0');
     }
   }
@@ -193,7 +200,11 @@ export class RedisTier {
     if ('nodes' in this.#client) {
       // A pipeline of a cluster must not cross its nodes.
       const cluster = this.#client;
-      return { values: await Promise.all(names.map((name) => cluster.getBuffer(name))), placed: [] };
+      const [values, claims] = await Promise.all([
+        Promise.all(names.map((name) => cluster.getBuffer(name).catch(wrongTypeIsGarbage))),
+        Promise.all(names.map((name, i) => cluster.set(name, tokens[i] as Buffer, 'PX', FILL_TOKEN_MS, 'NX'))),
+      ]);
+      return { values, placed: claims.map((reply) => reply === 'OK') };
     }
     const pipeline = this.#client.pipeline().mgetBuffer(names);
     for (const [i, name] of names.entries()) pipeline.set(name, tokens[i] as Buffer, 'PX', FILL_TOKEN_MS, 'NX');
@@ -208,10 +219,11 @@ export class RedisTier {
 
   /** The call's result, or undefined after a failure that was counted. */
   async #try<T>(call: () => Promise<T>): Promise<T | undefined> {
-    if (this.#breaker.state === CircuitState.Open) return undefined;
     try {
       return await this.#breaker.execute(() => within(call(), this.#timeoutMs, 'Redis'));
     } catch (error) {
+      // Nothing was asked: the breaker is open. Asking it is also what lets it try again.
+      if (error instanceof BrokenCircuitError) return undefined;
       this.errors++;
       if (error instanceof DeadlineError) this.timeouts++;
       return undefined;

@@ -162,7 +162,7 @@ describe('a lease that nobody prolongs ends', () => {
   });
 
   test.each(['both', 'answers'] as const)('mute (%s): by itself, and the ear is replaced', async (direction) => {
-    const { coherence, notes, feed } = await startFeed();
+    const { coherence, notes, feed } = await startFeed({ timeoutMs: 500 });
     proxy.mute(direction);
     await waitFor(() => !live(coherence));
     await waitFor(() => notes.count('lost') === 1);
@@ -200,10 +200,13 @@ describe('a lease that nobody prolongs ends', () => {
 
 test('on the channel of the heartbeats only what this node sent proves anything', async () => {
   const { coherence, notes } = await startFeed();
-  const { rows } = await pool.query<{ query: string }>(
-    `select query from pg_stat_activity where datname = current_database() and query like 'select pg_notify(''lora_store_pulse%'`,
-  );
-  const channel = await waitFor(() => rows[0]?.query.match(/lora_store_pulse_\w+/)?.[0]);
+  const channel = await waitFor(async () => {
+    const { rows } = await pool.query<{ channel: string }>(
+      `select substring(query from 'pg_notify..(lora_store_pulse_[0-9a-f]+)') as channel from pg_stat_activity
+       where datname = current_database() and application_name = 'lora-store change feed'`,
+    );
+    return rows[0]?.channel;
+  });
   // Garbage, one from long ago as a connection lost before may still deliver, and one that nobody has sent yet.
   for (const payload of ['x', '1', '1e15']) await pool.query('select pg_notify($1, $2)', [channel, payload]);
   const until = performance.now() + 3 * LEASE;

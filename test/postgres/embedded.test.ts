@@ -119,8 +119,11 @@ test('one process stops while another starts, again and again: every start gets 
 
 test('a process held up between launching a server and joining it survives that another one stops it', async () => {
   const directory = makeCluster();
-  await start(directory);
-  // After a kill the server first replays its log: time enough to freeze the process that launches it.
+  const doomed = await startNode();
+  const before = await doomed.call<{ url: string }>('start', directory);
+  // After a kill the server first replays this: time enough to freeze the process that launches it.
+  await query(before.url, 'create table much as select generate_series(1, 1000000) as n');
+  await doomed.kill();
   await killServer(directory);
   const killed = postmasterPid(directory);
   const slow = await startNode();

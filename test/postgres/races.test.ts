@@ -83,6 +83,42 @@ describe('the first version of an adapter, inserted by two at once', () => {
   });
 });
 
+describe('a stranger holds the head before the body exists', () => {
+  test('and so does not stand in the way of whoever holds it already', async () => {
+    await one.query('begin');
+    await save(one, ANNA, 'default');
+    const { answer } = await two.blocked(insertVersion(two, ANNA, 'default', 2));
+    expect((await save(one, ANNA, 'default')).version).toBe(2);
+    await one.query('commit');
+    await expect(answer).rejects.toMatchObject({ code: '23505' });
+  });
+
+  test('also a head that another has made while it was making one', async () => {
+    // Stops an insert of version 2 between the head and the body; triggers fire in the order of their names.
+    await observer.query(`
+      create function pause() returns trigger language plpgsql as
+        'begin if new.version = 2 then perform pg_advisory_xact_lock(1); end if; return new; end';
+      create trigger zz_pause before insert on lora_adapters for each row execute function pause()`);
+    await three.query('begin; select pg_advisory_xact_lock(1)');
+    await one.query('begin');
+    await insertVersion(one, ANNA, 'default', 1);
+    const { answer } = await two.blocked(insertVersion(two, ANNA, 'default', 2));
+    await one.query('commit');
+    await waitFor(
+      async () =>
+        (await observer.query(`select from pg_locks where locktype = 'advisory' and pid = $1`, [two.pid()]))
+          .rowCount === 1,
+      { what: 'the insert to pause' },
+    );
+    await expect(one.query('select from lora_adapter_heads for update nowait')).rejects.toMatchObject({
+      code: '55P03',
+    });
+    await three.query('commit');
+    await answer;
+    await observer.query('drop trigger zz_pause on lora_adapters; drop function pause()');
+  });
+});
+
 test('a stranger takes the user first and the head after: whoever deletes the user does not find the head taken', async () => {
   await save(one, ANNA, 'default');
   await one.query('begin');
@@ -171,9 +207,12 @@ describe.each(['repeatable read', 'serializable'])('a %s session', (level) => {
   });
 });
 
-test('the migration waits for a delete that began without triggers, and does not promise its row', async () => {
+test.each([
+  ['is applied', () => applyFiles(database.url, 'down', ['003'])],
+  ['is applied again where heads were lost', () => observer.query('delete from lora_adapter_heads')],
+])('a migration that %s waits for a delete under way, and does not promise its row', async (_what, before) => {
   for (const version of [1, 2]) await insertVersion(one, ANNA, 'default', version);
-  await applyFiles(database.url, 'down', ['003']);
+  await before();
   await one.query('begin');
   await one.query('delete from lora_adapters where version = 2');
   const migrating = applyFiles(database.url, 'up', ['003']);

@@ -69,30 +69,35 @@ test('close() waits for the Redis write and the publish of a save', async () => 
 });
 
 describe('read-through', () => {
-  test('a row that only Postgres has is left in Redis and memory', async () => {
+  // Nodes of this file that hear of a save without its bus message clear the key, a reader's token included: then that
+  // fill is lost, and the next load makes another.
+  test('a row that only Postgres has is left in memory and Redis', async () => {
     const userId = await bench.user();
     const bare = await bench.open({ memory: false, redis: false });
     await bare.saveAdapter(smallAdapter(userId));
     const node = await bench.open();
     expect(await node.loadAdapterInfo(userId)).toMatchObject({ tier: 'postgres' });
     expect(await node.loadAdapterInfo(userId)).toMatchObject({ tier: 'memory' });
-    await waitFor(async () => (await redis.strlen(redisKey(userId))) > 48);
     expect(node.cacheStats().postgres.loads).toBe(1);
+    const memoryless = await bench.open({ memory: false });
+    await waitFor(async () => (await memoryless.loadAdapterInfo(userId)).tier === 'redis');
   });
 
   test('loadAdapters leaves its rows there too', async () => {
     const users = await Promise.all([bench.user(), bench.user()]);
     const bare = await bench.open({ memory: false, redis: false });
     for (const userId of users) await bare.saveAdapter(smallAdapter(userId));
+    const keys = users.map((userId) => ({ userId }));
     const node = await bench.open();
-    await node.loadAdapters(users.map((userId) => ({ userId })));
-    for (const userId of users) {
-      expect(node.peekAdapter(userId)?.userId).toBe(userId);
-      await waitFor(async () => (await redis.strlen(redisKey(userId))) > 48);
-    }
+    await node.loadAdapters(keys);
+    for (const userId of users) expect(node.peekAdapter(userId)?.userId).toBe(userId);
     const memoryless = await bench.open({ memory: false });
-    await memoryless.loadAdapters(users.map((userId) => ({ userId })));
-    expect(memoryless.cacheStats()).toMatchObject({ redis: { hits: 2 }, postgres: { loads: 0 } });
+    await waitFor(async () => {
+      const { loads } = memoryless.cacheStats().postgres;
+      await memoryless.loadAdapters(keys);
+      return memoryless.cacheStats().postgres.loads === loads;
+    });
+    expect(memoryless.cacheStats().redis.hits).toBeGreaterThanOrEqual(2);
   });
 
   test('absence is cached as well, in memory and in Redis, until somebody saves', async () => {

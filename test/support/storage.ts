@@ -46,7 +46,9 @@ export function useStorage(): Bench {
       return namespace.name;
     },
     async open(options = {}) {
-      const defaults = { postgres: database.url, redis: redisUrl(), namespace: namespace.name };
+      // Budgets for a busy machine: what a test waits for must not be lost to a slow moment. Tests of budgets set their own.
+      const patience = { redisTimeoutMs: 5000, maxStalenessMs: 5000, postgresTimeoutMs: 10_000 };
+      const defaults = { postgres: database.url, redis: redisUrl(), namespace: namespace.name, ...patience };
       const storage = await LoRAStorage.open({ ...defaults, ...options });
       opened.push(storage);
       return storage;

@@ -2,8 +2,9 @@
  * Whose process the server is. Postgres refuses to run as root, so root hands it to an account without rights: the
  * owner of the directory if that is somebody, else `postgres`, else `nobody`. Anyone else runs it as himself.
  */
-import { chown, lchown, readdir, readFile, stat } from 'node:fs/promises';
-import { dirname, join } from 'node:path';
+import { readFile } from 'node:fs/promises';
+import { dirname } from 'node:path';
+import { statIfAny } from './files.js';
 
 export interface Account {
   readonly name: string;
@@ -45,31 +46,9 @@ export async function closedAncestor(path: string, account: Account): Promise<st
   return undefined;
 }
 
-/**
- * Gives a tree to the account; links are given themselves, never followed. The top comes last: it tells that the rest
- * is done. Another process may be a step ahead, with a server that replaces files already.
- */
-export async function giveTree(root: string, account: Account): Promise<void> {
-  for (const entry of await readdir(root, { withFileTypes: true })) {
-    const path = join(root, entry.name);
-    const given = entry.isDirectory() ? giveTree(path, account) : lchown(path, account.uid, account.gid);
-    await given.catch((error: NodeJS.ErrnoException) => {
-      if (error.code !== 'ENOENT') throw error;
-    });
-  }
-  await chown(root, account.uid, account.gid);
-}
-
 /** What `spawn` needs to become the account. */
 export function identity(account: Account | undefined): { uid?: number; gid?: number } {
   return account === undefined ? {} : { uid: account.uid, gid: account.gid };
-}
-
-export async function statIfAny(path: string) {
-  return stat(path).catch((error: NodeJS.ErrnoException) => {
-    if (error.code === 'ENOENT') return undefined;
-    throw error;
-  });
 }
 
 async function knownAccounts(): Promise<Account[]> {

@@ -4,12 +4,13 @@
  * read it: the links are made here, and what cannot be used in place is copied beside the data.
  */
 import { constants } from 'node:fs';
-import { chmod, cp, mkdtemp, readdir, readFile, rename, rm, symlink } from 'node:fs/promises';
+import { chmod, cp, mkdtemp, readdir, readFile, rename, symlink } from 'node:fs/promises';
 import { createRequire } from 'node:module';
 import { basename, dirname, join, relative } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { StorageUnavailableError } from '../../errors.js';
-import { type Account, giveTree, statIfAny } from './account.js';
+import type { Account } from './account.js';
+import { discard, giveTree, statIfAny } from './files.js';
 import { runTool } from './tool.js';
 
 /** What to install; every release of it is a prerelease, so a range such as `@18` finds none. */
@@ -83,7 +84,7 @@ export async function linkLibraries(native: string): Promise<boolean> {
 export async function sweepCopies(directory: string, used: Binaries): Promise<void> {
   for (const name of await readdir(directory)) {
     const path = join(directory, name);
-    if (name.startsWith(COPY) && !used.postgres.startsWith(path)) await rm(path, { recursive: true, force: true });
+    if (name.startsWith(COPY) && !used.postgres.startsWith(path)) await discard(path);
   }
 }
 
@@ -111,7 +112,7 @@ async function copyInto(native: string, copy: string, account: Account | undefin
     if (account !== undefined) await giveTree(staging, account);
     await rename(staging, copy);
   } catch (error) {
-    await rm(staging, { recursive: true, force: true });
+    await discard(staging);
     // Another process was faster, and may have swept ours away.
     if ((await statIfAny(copy)) === undefined) throw error;
   }

@@ -24,8 +24,9 @@ import {
 } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { StorageUnavailableError } from '../../errors.js';
-import { type Account, closedAncestor, giveTree, serverAccount, statIfAny } from './account.js';
+import { type Account, closedAncestor, serverAccount } from './account.js';
 import type { Binaries } from './binaries.js';
+import { discard, giveTree, statIfAny } from './files.js';
 import { runTool } from './tool.js';
 
 /** 'socket': reachable for the server's account and root alone. 'loopback': 127.0.0.1 with a password, for Windows. */
@@ -168,13 +169,6 @@ async function refuseClosed(directory: string, account: Account): Promise<void> 
 async function majorVersion(cluster: Cluster): Promise<string | undefined> {
   const file = join(cluster.data, 'PG_VERSION');
   return (await statIfAny(file)) === undefined ? undefined : (await readFile(file, 'utf8')).trim();
-}
-
-async function discard(path: string): Promise<void> {
-  // initdb of another process may still be writing into it; what is left goes at the next start.
-  await rm(path, { recursive: true, force: true, maxRetries: 3 }).catch((error: NodeJS.ErrnoException) => {
-    if (error.code !== 'ENOTEMPTY') throw error;
-  });
 }
 
 function passwordFile(data: string): string {

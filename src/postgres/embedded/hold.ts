@@ -8,8 +8,8 @@ import { stat } from 'node:fs/promises';
 import { Socket } from 'node:net';
 import pg from 'pg';
 import { StorageUnavailableError } from '../../errors.js';
-import { statIfAny } from './account.js';
 import type { Cluster } from './cluster.js';
+import { statIfAny } from './files.js';
 import { type Address, addressOf, isPostmaster, readPostmaster } from './postmaster.js';
 
 /** 'lora', as a number; the lock lives in database `postgres`, where nobody else locks anything. */

@@ -5,8 +5,8 @@ import { readFile, rm, rmdir, stat } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { StorageUnavailableError } from '../../errors.js';
-import { statIfAny } from './account.js';
 import { type Cluster, clusterPassword, SUPERUSER } from './cluster.js';
+import { statIfAny } from './files.js';
 import { runTool } from './tool.js';
 
 /** How `pg` reaches the server. */

@@ -108,6 +108,9 @@ export async function startNode(): Promise<Child> {
 
 export async function query(url: string, sql: string): Promise<Record<string, unknown>[]> {
   const client = new pg.Client(url);
+  // A server that is ended under it rejects the query as well, which is where a test hears of it.
+  const broken: Error[] = [];
+  client.on('error', (error) => broken.push(error));
   try {
     await client.connect();
     return (await client.query(sql)).rows;

@@ -1,0 +1,144 @@
+/** What an outage of Redis costs: one timeout, then nothing until Redis answers again. An answer is no outage. */
+import { Redis } from 'ioredis';
+import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { RedisTier } from '../../src/tiers/redis.js';
+import { connectRedis, type RedisConnections } from '../../src/tiers/redis-client.js';
+import { type FaultProxy, startProxy } from '../support/proxy.js';
+import { type OwnServer, redisNamespace, startRedis } from '../support/redis.js';
+import { waitFor } from '../support/wait.js';
+import { entryOf, gist, newKey } from './support.js';
+
+let server: OwnServer;
+let proxy: FaultProxy;
+let connections: RedisConnections;
+let raw: Redis;
+let states: string[];
+let tier: RedisTier;
+
+async function connect(timeoutMs: number): Promise<void> {
+  connections = await connectRedis(proxy.url(server.url), timeoutMs);
+  states = [];
+  tier = new RedisTier(
+    connections.client,
+    { namespace: redisNamespace(), timeoutMs, ttlMs: 60_000 },
+    {
+      corrupt: () => states.push('corrupt'),
+      degraded: () => states.push('degraded'),
+      recovered: () => states.push('recovered'),
+    },
+  );
+}
+
+beforeEach(async () => {
+  server = await startRedis();
+  proxy = await startProxy(server.port);
+  raw = new Redis(server.url);
+});
+afterEach(async () => {
+  await connections.close();
+  raw.disconnect();
+  await proxy.close();
+  await server.stop();
+});
+
+/** Reads until one is answered by what `key` holds. */
+const answers = (key = newKey()) =>
+  waitFor(async () => {
+    await tier.write(key, entryOf(key, 1));
+    return (await tier.read(key)).entry;
+  });
+
+describe('silence', () => {
+  test('one read waits for the budget, the next ones do not wait at all', async () => {
+    await connect(100);
+    await answers();
+    proxy.mute();
+    const before = tier.errors;
+    const lost = proxy.lostBytes;
+    expect(await tier.read(newKey())).toEqual({ entry: undefined, seen: undefined });
+    expect([tier.errors - before, tier.timeouts]).toEqual([1, 1]);
+    const sent = proxy.lostBytes;
+    expect(sent).toBeGreaterThan(lost);
+    for (let i = 0; i < 50; i++) {
+      const key = newKey();
+      await tier.read(key);
+      await tier.claim(key);
+      await tier.write(key, entryOf(key, 1));
+      await tier.clear(key, 1);
+    }
+    // No more than the trials of a breaker that is open could have sent.
+    expect(tier.timeouts).toBeLessThanOrEqual(3);
+    expect(states).toEqual(['degraded']);
+  });
+
+  test('a breaker that opened closes again by itself when Redis answers, and says so once', async () => {
+    await connect(100);
+    const key = newKey();
+    await answers(key);
+    proxy.mute();
+    await tier.read(key);
+    await waitFor(async () => {
+      await tier.read(key);
+      return tier.timeouts >= 2;
+    });
+    proxy.heal();
+    expect(gist(await answers(key))).toEqual(gist(entryOf(key, 1)));
+    expect(states).toEqual(['degraded', 'recovered']);
+  });
+
+  test('a call that was not made is not an error', async () => {
+    await connect(100);
+    await answers();
+    proxy.mute();
+    await tier.read(newKey());
+    const { errors } = tier;
+    // At once after the failure: the breaker is open, and a first trial is a quarter of a second away.
+    await Promise.all(Array.from({ length: 20 }, () => tier.read(newKey())));
+    expect(tier.errors).toBe(errors);
+  });
+});
+
+test('a server that is gone costs no call a timeout, and its return needs nothing of the caller', async () => {
+  await connect(2000);
+  const key = newKey();
+  await answers(key);
+  await server.kill();
+  await waitFor(() => connections.client.status !== 'ready');
+  for (let i = 0; i < 20; i++) expect((await tier.read(key)).entry).toBeUndefined();
+  expect(tier.timeouts).toBe(0);
+  await server.restart();
+  expect(gist(await answers(key))).toEqual(gist(entryOf(key, 1)));
+  expect(states).toEqual(['degraded', 'recovered']);
+});
+
+describe('an answer that is an error', () => {
+  test.each<[code: string, spoil: () => Promise<unknown>, mend: () => Promise<unknown>]>([
+    ['READONLY', () => raw.replicaof('127.0.0.1', '1'), () => raw.replicaof('NO', 'ONE')],
+    ['OOM', () => raw.config('SET', 'maxmemory', '1'), () => raw.config('SET', 'maxmemory', '0')],
+    ['NOAUTH', () => lockOut(), () => raw.config('SET', 'requirepass', '')],
+  ])('costs a round trip and no breaker: %s', async (_, spoil, mend) => {
+    await connect(2000);
+    const key = newKey();
+    await answers(key);
+    await spoil();
+    const { errors } = tier;
+    const other = newKey();
+    await tier.write(other, entryOf(other, 1));
+    expect(tier.errors).toBe(errors + 1);
+    expect(await tier.claim(newKey())).toBeUndefined();
+    expect(tier.errors).toBe(errors + 2);
+    await mend();
+    // At once: no pause of a breaker stands between.
+    await tier.write(other, entryOf(other, 2));
+    expect((await tier.read(other)).entry?.revision).toBe(2);
+    expect(states).toEqual([]);
+    expect(tier.timeouts).toBe(0);
+  });
+
+  /** Whoever is connected stays logged in as he is, unless he has to begin anew. */
+  async function lockOut(): Promise<void> {
+    await raw.config('SET', 'requirepass', 'secret');
+    await raw.auth('secret');
+    await connections.client.call('RESET').catch(() => undefined);
+  }
+});
