@@ -112,8 +112,11 @@ describe.each(ways)('by %s, the table of a Rust service', (_how, apply) => {
     ]) {
       expect(adopted).toContain(added);
     }
+    // What a second run adds joins the list of the first.
+    await client.query('drop index idx_lora_adapters_user_updated');
+    await applyFiles(database.url, 'up', ['002']);
     await apply(database.url, 'down');
-    expect(await dumpSchema(client)).toBe(found);
+    expect(await dumpSchema(client)).toBe(found.replace(/^.*idx_lora_adapters_user_updated.*\n/m, ''));
   });
 });
 

@@ -85,10 +85,11 @@ describe('the first version of an adapter, inserted by two at once', () => {
 
 describe('a stranger holds the head before the body exists', () => {
   test('and so does not stand in the way of whoever holds it already', async () => {
+    await save(one, ANNA, 'default');
     await one.query('begin');
     await save(one, ANNA, 'default');
-    const { answer } = await two.blocked(insertVersion(two, ANNA, 'default', 2));
-    expect((await save(one, ANNA, 'default')).version).toBe(2);
+    const { answer } = await two.blocked(insertVersion(two, ANNA, 'default', 3));
+    expect((await save(one, ANNA, 'default')).version).toBe(3);
     await one.query('commit');
     await expect(answer).rejects.toMatchObject({ code: '23505' });
   });

@@ -4,7 +4,7 @@ import { Redis } from 'ioredis';
 import pg from 'pg';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import type { LoRAStorage } from '../../src/storage/lora-storage.js';
-import { redisUrl } from '../support/redis.js';
+import { type OwnServer, startRedis } from '../support/redis.js';
 import { smallAdapter, useStorage } from '../support/storage.js';
 import { waitFor } from '../support/wait.js';
 
@@ -14,6 +14,7 @@ let commands: string[][] = [];
 let pool: pg.Pool;
 let monitor: Redis;
 let redis: Redis;
+let server: OwnServer;
 
 /** pg waits for the answer to one query before it sends the next: queries are round trips. */
 class CountingClient extends pg.Client {
@@ -32,7 +33,9 @@ class CountingClient extends pg.Client {
 
 beforeAll(async () => {
   pool = new pg.Pool({ connectionString: bench.postgresUrl, Client: CountingClient as unknown as new () => pg.Client });
-  redis = new Redis(redisUrl());
+  // ioredis loses its place when MONITOR reports somebody's command before its own answer: nobody else is here.
+  server = await startRedis();
+  redis = new Redis(server.url);
   monitor = await redis.monitor();
   monitor.on('monitor', (_time: string, args: string[]) => {
     if (args.some((arg) => arg.includes(bench.namespace)) && !args.some((arg) => arg.includes(':echo:')))
@@ -43,6 +46,7 @@ afterAll(async () => {
   monitor.disconnect();
   redis.disconnect();
   await pool.end();
+  await server.stop();
 });
 
 /** What `work` sent: between two marks, since MONITOR reports late but in order. */
@@ -63,7 +67,7 @@ async function mark(): Promise<string> {
 }
 
 async function open(options = {}): Promise<LoRAStorage> {
-  const node = await bench.open({ postgres: pool, ...options });
+  const node = await bench.open({ postgres: pool, redis: server.url, ...options });
   await waitFor(async () => (await node.health()).changeFeed === 'live');
   return node;
 }
