@@ -117,11 +117,12 @@ export class PostgresTier {
     return this.#append(() =>
       this.#database.transaction(async (session) => {
         await session.rows(sql.LOCK_OWNER, [key.userId]);
-        const [head] = await session.rows<[version: number, revision: number]>(sql.NEXT_HEAD, names(key));
+        const source = await session.rows(sql.LOCK_SOURCE, [...names(key), toVersion]);
+        const [head] = source.length === 0 ? [] : await session.rows<[number, number]>(sql.NEXT_HEAD, names(key));
         if (head === undefined) throw new AdapterNotFoundError(key.userId, key.adapterName, toVersion);
-        const copied = await session.rows(sql.COPY_VERSION, [...names(key), toVersion, head[0]]);
-        if (copied.length === 0) throw new AdapterNotFoundError(key.userId, key.adapterName, toVersion);
-        return { key, version: head[0], revision: head[1] };
+        const [version, revision] = head;
+        await session.rows(sql.COPY_VERSION, [...names(key), toVersion, version]);
+        return { key, version, revision };
       }),
     );
   }
@@ -130,7 +131,7 @@ export class PostgresTier {
   delete(key: Key, version?: number): Promise<Written & { deleted: number }> {
     return this.#write(async (session) => {
       await session.rows(sql.LOCK_OWNER, [key.userId]);
-      await session.rows(sql.LOCK_HEAD, names(key));
+      await session.rows(sql.LOCK_BODIES, [...names(key), version ?? null]);
       const gone =
         version === undefined
           ? await session.rows(sql.DELETE, names(key))

@@ -122,12 +122,20 @@ export const LATEST_VERSION = statement(
 
 export const CREATE_USER = statement('create_user', 'insert into users (id) values ($1) on conflict (id) do nothing');
 
-// Every write below takes its locks in this order: the user's row, the head, the bodies.
+// Every write below takes its locks in this order: the user's row, the bodies by version, the head. A delete cannot do
+// otherwise, since its rows are locked before any trigger of theirs sees them; whoever took the head first met it there.
 export const LOCK_OWNER = statement('lock_owner', 'select from users where id = $1 for key share');
 export const LOCK_OWNER_ALONE = statement('lock_owner_alone', 'select from users where id = $1 for update');
-export const LOCK_HEAD = statement(
-  'lock_head',
-  'select revision from lora_adapter_heads where user_id = $1 and adapter_name = $2 for update',
+/** $3 null: all of them. */
+export const LOCK_BODIES = statement(
+  'lock_bodies',
+  `select version from lora_adapters
+   where user_id = $1 and adapter_name = $2 and ($3::int4 is null or version = $3) order by version for update`,
+);
+/** A delete that is removing it is waited for; one that comes later waits for us. */
+export const LOCK_SOURCE = statement(
+  'lock_source',
+  'select version from lora_adapters where user_id = $1 and adapter_name = $2 and version = $3 for share',
 );
 /** $1 users, $2 names. */
 export const HEADS = statement(
@@ -151,12 +159,12 @@ export const NEXT_HEAD = statement(
    set last_version = h.last_version + 1, latest_version = h.last_version + 1, revision = ${NEXT_REVISION}
    where user_id = $1 and adapter_name = $2 returning last_version, revision`,
 );
-/** $3 the version to bring back, $4 its new number. FOR SHARE: a delete that is removing it is waited for. */
+/** $3 the version to bring back, $4 its new number. */
 export const COPY_VERSION = statement(
   'copy_version',
   `insert into lora_adapters (user_id, adapter_name, version, weights, size_bytes, training_iterations)
    select user_id, adapter_name, $4, weights, size_bytes, training_iterations from lora_adapters
-   where user_id = $1 and adapter_name = $2 and version = $3 for share returning version`,
+   where user_id = $1 and adapter_name = $2 and version = $3`,
 );
 
 export const FORGET_BODIES = statement(
