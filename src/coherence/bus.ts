@@ -92,7 +92,6 @@ export class Bus {
     this.#closed = true;
     this.#live = false;
     clearInterval(this.#timer);
-    this.#subscriber.disconnect();
   }
 
   async #subscribe(): Promise<void> {

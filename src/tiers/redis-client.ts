@@ -1,4 +1,5 @@
 /** The Redis connections: a client of ours that fails at once instead of queueing, or the caller's as it is. */
+import { once } from 'node:events';
 import { type Cluster, Redis, type RedisOptions } from 'ioredis';
 import { within } from '../deadline.js';
 import { isRedisClient, type RedisSource } from '../options.js';
@@ -29,11 +30,15 @@ export async function connectRedis(source: RedisSource, timeoutMs: number): Prom
     client,
     subscriber,
     async close() {
-      subscriber.disconnect();
-      client.off('error', ignore);
-      if (!own) return;
-      client.on('error', ignore);
-      await within(client.quit(), timeoutMs, 'Redis').catch(() => client.disconnect());
+      await Promise.all([
+        end(subscriber),
+        own &&
+          client
+            .quit()
+            .catch(ignore)
+            .then(() => end(client)),
+      ]);
+      if (!own) client.off('error', ignore);
     },
   };
 }
@@ -55,4 +60,12 @@ function ownClient(source: Exclude<RedisSource, Redis | Cluster>, timeoutMs: num
   return typeof source === 'string'
     ? new Redis(source, { ...defaults, ...fixed })
     : new Redis({ ...defaults, ...source, ...fixed });
+}
+
+/** Resolves when nothing of the connection is left, whether or not the other side still answers. */
+async function end(client: Redis | Cluster): Promise<void> {
+  if (client.status === 'end') return;
+  const ended = once(client, 'end');
+  client.disconnect();
+  await within(ended, CONNECT_MS, 'Redis').catch(() => undefined);
 }

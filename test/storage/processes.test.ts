@@ -6,10 +6,10 @@ import { useStorage } from '../support/storage.js';
 
 const bench = useStorage();
 const children: Child[] = [];
+const env = () => ({ DATABASE_URL: bench.postgresUrl, REDIS_URL: redisUrl(), LORA_TEST_NAMESPACE: bench.namespace });
 
 beforeAll(async () => {
-  const env = { DATABASE_URL: bench.postgresUrl, REDIS_URL: redisUrl(), LORA_TEST_NAMESPACE: bench.namespace };
-  const start = () => startChild(new URL('./saver.mjs', import.meta.url), env);
+  const start = () => startChild(new URL('./saver.mjs', import.meta.url), env());
   children.push(...(await Promise.all([start(), start(), start(), start()])));
 });
 afterAll(() => Promise.all(children.map((child) => child.kill())));
@@ -33,4 +33,13 @@ test('of rival first savers with expectedVersion 0 exactly one wins', async () =
     const won = await Promise.all(children.map((child) => child.call<boolean>('saveFirst', userId)));
     expect(won.filter(Boolean)).toHaveLength(1);
   }
+});
+
+test('close() leaves no socket and no timer: a process ends by itself', async () => {
+  const child = await startChild(new URL('./closing.mjs', import.meta.url), env());
+  children.push(child);
+  type Resources = Record<'during' | 'after', string[]>;
+  const { during, after } = await child.call<Resources>('resourcesLeft', await bench.user());
+  expect(during).toContain('TCPSocketWrap');
+  expect(after).toEqual([]);
 });

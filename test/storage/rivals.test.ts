@@ -1,0 +1,59 @@
+/** Writers of our own against each other: saves, deletes, rollbacks and prunes of the same adapters at the same time. */
+import { expect, test } from 'vitest';
+import type { LoRAStorage } from '../../src/storage/lora-storage.js';
+import { smallAdapter, useStorage } from '../support/storage.js';
+import { waitFor } from '../support/wait.js';
+
+const bench = useStorage();
+
+/** Errors that are answers: the version was gone, or somebody was first. */
+const ANSWERS = ['ADAPTER_NOT_FOUND', 'VERSION_CONFLICT'];
+
+function seeded(seed: number): () => number {
+  let state = seed;
+  return () => {
+    state = (Math.imul(state, 1_664_525) + 1_013_904_223) >>> 0;
+    return state / 2 ** 32;
+  };
+}
+
+test('no call fails for another’s sake, no version is given twice, and both nodes end on the same one', async () => {
+  const nodes = [await bench.open(), await bench.open()];
+  const users = [await bench.user(), await bench.user()];
+  const random = seeded(7);
+  const pick = <T>(from: readonly T[]) => from[Math.floor(random() * from.length)] as T;
+  const given = new Map(users.map((userId) => [userId, [] as number[]]));
+  const failures: unknown[] = [];
+
+  const acts: ((node: LoRAStorage, userId: string) => Promise<unknown>)[] = [
+    async (node, userId) => given.get(userId)?.push(await node.saveAdapter(smallAdapter(userId))),
+    async (node, userId) =>
+      given.get(userId)?.push(await node.rollbackAdapter(userId, 'default', pick([1, 2, 3, 4, 5]))),
+    async (node, userId) => {
+      const { version } = await node.loadAdapterInfo(userId);
+      given.get(userId)?.push(await node.saveAdapter(smallAdapter(userId), 'default', { expectedVersion: version }));
+    },
+    (node, userId) => node.deleteAdapterVersion(userId, 'default', pick([1, 2, 3, 4, 5, 6])),
+    (node, userId) => node.pruneVersions({ keepLatest: 2, userId }),
+    (node, userId) => (random() < 0.1 ? node.deleteAdapter(userId) : node.loadAdapter(userId)),
+  ];
+  await Promise.all(
+    Array.from({ length: 12 }, async () => {
+      for (let i = 0; i < 25; i++) {
+        await pick(acts)(pick(nodes), pick(users)).catch((error) => {
+          if (!ANSWERS.includes(error.code)) failures.push(error);
+        });
+      }
+    }),
+  );
+
+  expect(failures).toEqual([]);
+  for (const userId of users) {
+    const versions = given.get(userId) ?? [];
+    expect(versions.length).toBeGreaterThan(10);
+    expect(new Set(versions).size).toBe(versions.length);
+    const last = await (nodes[0] as LoRAStorage).saveAdapter(smallAdapter(userId));
+    expect(last).toBeGreaterThan(Math.max(...versions));
+    for (const node of nodes) await waitFor(async () => (await node.loadAdapterInfo(userId)).version === last);
+  }
+});
