@@ -25,8 +25,8 @@ export class Closing {
         process.exit(128 + constants.signals[signal]);
       });
     }
-    // Whoever reads our output has left, as in `npm start | head`.
-    process.stdout.once('error', async () => {
+    // Whoever reads our output has left, as in `npm start | head`. Each line still printed fails again.
+    process.stdout.on('error', async () => {
       await this.close();
       process.exit(0);
     });
