@@ -176,26 +176,33 @@ export const FORGET_HEADS = statement(
   'delete from lora_adapter_heads where user_id = $1 returning user_id, adapter_name, revision, null::int4',
 );
 
+// Rows are locked in the order of every other write before they are deleted: `in` alone deletes them in any order.
+
 /** $1 versions to keep, $2 user or null, $3 rows at most. */
 export const PRUNE_VERSIONS = statement(
   'prune_versions',
-  `delete from lora_adapters where id in (
-     select id from (
-       select id, row_number() over (partition by user_id, adapter_name order by version desc) as rank
-       from lora_adapters where $2::uuid is null or user_id = $2
-     ) ranked where rank > $1 order by id limit $3
-   ) returning user_id, adapter_name`,
+  `with doomed as (
+     select id from lora_adapters where id in (
+       select id from (
+         select id, row_number() over (partition by user_id, adapter_name order by version desc) as rank
+         from lora_adapters where $2::uuid is null or user_id = $2
+       ) ranked where rank > $1
+     ) order by user_id, adapter_name, version limit $3 for update
+   )
+   delete from lora_adapters where id in (select id from doomed) returning user_id, adapter_name`,
 );
 /** $1 days, $2 whether an adapter's latest version goes too, $3 rows at most. */
 export const PRUNE_OLDER = statement(
   'prune_older',
-  `delete from lora_adapters where id in (
+  `with doomed as (
      select b.id from lora_adapters b
-     left join lora_adapter_heads h using (user_id, adapter_name)
      where b.created_at < now() - make_interval(secs => $1::float8 * 86400)
-       and ($2 or b.version is distinct from h.latest_version)
-     order by b.id limit $3
-   ) returning user_id, adapter_name`,
+       and ($2 or b.version is distinct from (
+         select h.latest_version from lora_adapter_heads h
+         where h.user_id = b.user_id and h.adapter_name = b.adapter_name))
+     order by b.user_id, b.adapter_name, b.version limit $3 for update of b
+   )
+   delete from lora_adapters where id in (select id from doomed) returning user_id, adapter_name`,
 );
 
 export const LIST = statement(

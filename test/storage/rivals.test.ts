@@ -9,6 +9,21 @@ const bench = useStorage();
 /** Errors that are answers: the version was gone, or somebody was first. */
 const ANSWERS = ['ADAPTER_NOT_FOUND', 'VERSION_CONFLICT'];
 
+async function sessions(): Promise<number> {
+  const [row] = await bench.sql<{ count: number }>(
+    `select count(*)::int from pg_stat_activity
+     where datname = current_database() and application_name = 'lora-store'`,
+  );
+  return row?.count ?? 0;
+}
+
+async function deadlocks(): Promise<number> {
+  const [row] = await bench.sql<{ deadlocks: number }>(
+    'select deadlocks::int from pg_stat_database where datname = current_database()',
+  );
+  return row?.deadlocks ?? 0;
+}
+
 function seeded(seed: number): () => number {
   let state = seed;
   return () => {
@@ -48,6 +63,12 @@ test('no call fails for another’s sake, no version is given twice, and both no
   );
 
   expect(failures).toEqual([]);
+  // A session counts what it saw when it ends.
+  await Promise.all(nodes.map((node) => node.close()));
+  await waitFor(async () => (await sessions()) === 0);
+  expect(await deadlocks()).toBe(0);
+  nodes.splice(0, 2, await bench.open(), await bench.open());
+
   for (const userId of users) {
     const versions = given.get(userId) ?? [];
     expect(versions.length).toBeGreaterThan(10);
