@@ -44,9 +44,12 @@ export class Invalidation {
     const { era } = coherence;
     if (!coherence.raise(key.id, revision, performance.now())) return;
     if (coherence.era !== era) renewHorizon();
+    const held = memory?.get(key.userId, key.adapterName);
     memory?.dropBelow(key, revision);
     detach(key);
     if (redis !== undefined && via === 'change-feed') this.#clearUnlessConfirmed(key, revision);
+    // Late word of what was loaded meanwhile raises the floor, and replaces nothing.
+    if (held !== undefined && held.revision >= revision) return;
     events.emit('invalidated', { userId: key.userId, adapterName: key.adapterName, revision, via });
   }
 

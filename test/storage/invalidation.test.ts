@@ -4,8 +4,14 @@
  */
 import { beforeAll, describe, expect, test } from 'vitest';
 import { encodeAdapter } from '../../src/adapter/codec.js';
+import { Coherence } from '../../src/coherence/head.js';
+import { keyOf } from '../../src/coherence/key.js';
 import type { LoRAStorageOptions } from '../../src/options.js';
+import { Events } from '../../src/storage/events.js';
+import { Invalidation } from '../../src/storage/invalidation.js';
 import type { LoRAStorage } from '../../src/storage/lora-storage.js';
+import { Tasks } from '../../src/storage/tasks.js';
+import { MemoryTier } from '../../src/tiers/memory.js';
 import { smallAdapter, useStorage } from '../support/storage.js';
 import { waitFor } from '../support/wait.js';
 
@@ -124,4 +130,36 @@ test('a mass deletion in psql, told as one “*”, empties what a node trusts',
   await waitFor(async () =>
     (await reader.loadAdapters(users.map((userId) => ({ userId })))).every((one) => one === undefined),
   );
+});
+
+test('late word of the very version that was loaded meanwhile is no event; word of a newer one is', async () => {
+  const events = new Events();
+  const memory = new MemoryTier(10_000);
+  const coherence = new Coherence({ maxStalenessMs: 1000, changeFeed: true });
+  const nothing = () => undefined;
+  const parts = {
+    coherence,
+    memory,
+    redis: undefined,
+    events,
+    tasks: new Tasks(),
+    detach: nothing,
+    renewHorizon: nothing,
+  };
+  const invalidation = new Invalidation(parts);
+  const told: number[] = [];
+  events.on('invalidated', ({ revision }) => told.push(revision));
+
+  const key = keyOf('00000000-0000-4000-8000-000000000001', 'default');
+  const entry = { record: undefined, version: 0, updatedAt: 0, server: 1, xid: 1, era: 1, verifiedAt: 0 };
+  memory.put(key, { ...entry, revision: 7 });
+  invalidation.heard(key, 7, 'bus');
+  expect(told).toEqual([]);
+  expect(memory.get(key.userId, key.adapterName)?.revision).toBe(7);
+  invalidation.heard(key, 8, 'change-feed');
+  expect(told).toEqual([8]);
+  expect(memory.get(key.userId, key.adapterName)).toBeUndefined();
+  invalidation.heard(key, 8, 'bus');
+  expect(told).toEqual([8]);
+  invalidation.close();
 });
