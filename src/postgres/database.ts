@@ -8,7 +8,7 @@ import { DeadlineError, within } from '../deadline.js';
 import { StorageOverloadedError } from '../errors.js';
 import { isPool, type PostgresSource } from '../options.js';
 import { BinaryClient } from './binary-client.js';
-import { isConnectionState, sqlState, UnreachableError } from './failure.js';
+import { BUSY_POOL, isConnectionState, sqlState, UnreachableError } from './failure.js';
 import { columnTypes } from './wire.js';
 
 /** A prepared statement. `types` decide what its columns become; see wire.ts. */
@@ -32,8 +32,13 @@ export function statement(name: string, text: string, types = PLAIN): Statement 
 const PROBE = Buffer.from([0x00, 0xff, 0x80, 0xc3, 0x28, 0x5c]);
 const PROBE_TEXT = `select decode('${PROBE.toString('hex')}', 'hex')`;
 
+/** How long a server may take to say goodbye. */
+const GOODBYE_MS = 500;
+
 export class Database implements Session {
   readonly #pool: pg.Pool;
+  /** Of our own pool: those whose socket is still there. */
+  readonly #connected = new Set<pg.PoolClient>();
   readonly #own: boolean;
   readonly #timeoutMs: number;
   readonly #maxQueue: number;
@@ -45,6 +50,9 @@ export class Database implements Session {
     this.#timeoutMs = limits.timeoutMs;
     this.#maxQueue = limits.maxQueue;
     this.#target = describe(this.#pool.options);
+    if (!this.#own) return;
+    this.#pool.on('connect', (client) => this.#connected.add(client));
+    this.#pool.on('remove', (client) => this.#connected.delete(client as pg.PoolClient));
   }
 
   /** Where this pool connects to, for a connection of one's own (LISTEN). */
@@ -54,17 +62,18 @@ export class Database implements Session {
 
   /** One round trip. */
   rows<Row extends unknown[]>(statement: Statement, values: readonly unknown[]): Promise<Row[]> {
-    return this.#withClient((session) => session.rows<Row>(statement, values));
+    return this.#withClient((session) => session.rows<Row>(statement, values), this.#deadline());
   }
 
   /** One round trip that changes nothing, so that a connection which broke under it is replaced once. */
   async read<Row extends unknown[]>(statement: Statement, values: readonly unknown[]): Promise<Row[]> {
-    const started = performance.now();
+    const deadline = this.#deadline();
+    const ask = () => this.#withClient((session) => session.rows<Row>(statement, values), deadline);
     try {
-      return await this.rows<Row>(statement, values);
+      return await ask();
     } catch (error) {
-      const soon = performance.now() - started < this.#timeoutMs / 2;
-      if (error instanceof UnreachableError && error.sent && soon) return await this.rows<Row>(statement, values);
+      const soon = deadline - performance.now() > this.#timeoutMs / 2;
+      if (error instanceof UnreachableError && error.sent && soon) return await ask();
       throw error;
     }
   }
@@ -72,32 +81,52 @@ export class Database implements Session {
   /** Runs `work` between BEGIN and COMMIT at READ COMMITTED; its error rolls everything back. */
   transaction<T>(work: (session: Session) => Promise<T>): Promise<T> {
     return this.#withClient(async (session) => {
-      await session.rows(BEGIN, []);
+      let committing = false;
       try {
+        await session.rows(BEGIN, []);
         const result = await work(session);
+        committing = true;
         await session.rows(COMMIT, []);
         return result;
       } catch (error) {
-        // A lost connection rolls back by itself, and asking it to would only hide why it was lost.
-        if (!(error instanceof UnreachableError)) await session.rows(ROLLBACK, []);
-        throw error;
+        if (!(error instanceof UnreachableError)) {
+          // Should it fail, the connection goes, and its transaction with it; what counts is why the work failed.
+          await session.rows(ROLLBACK, []).catch(ignore);
+          throw error;
+        }
+        // Before COMMIT there is no doubt: a connection that is lost rolls back.
+        throw committing ? error : new UnreachableError(false, this.#target, error.cause);
       }
-    });
+    }, this.#deadline());
   }
 
   /** Ends the pool if it is ours, once its connections are idle. */
   async close(): Promise<void> {
-    if (this.#own) await this.#pool.end();
+    if (!this.#own) return;
+    await this.#pool.end();
+    if (this.#connected.size === 0) return;
+    // The pool does not wait for its sockets, and one whose other side has fallen silent would keep the process alive.
+    const gone = new Promise<void>((resolve) => {
+      this.#pool.on('remove', () => {
+        if (this.#connected.size === 0) resolve();
+      });
+    });
+    await within(gone, GOODBYE_MS, 'Postgres').catch(() => {
+      for (const client of this.#connected) socketOf(client).destroy();
+    });
   }
 
-  async #withClient<T>(work: (session: Session) => Promise<T>): Promise<T> {
+  #deadline(): number {
+    return performance.now() + this.#timeoutMs;
+  }
+
+  async #withClient<T>(work: (session: Session) => Promise<T>, deadline: number): Promise<T> {
     if (this.#waiting() >= this.#maxQueue) {
       throw new StorageOverloadedError(
         `${this.#waiting()} calls are waiting for Postgres already: raise maxQueue or the pool's max, or send less`,
       );
     }
-    const deadline = performance.now() + this.#timeoutMs;
-    const client = await this.#connect();
+    const client = await this.#connect(deadline - performance.now());
     const binary = client instanceof BinaryClient && client.binaryResults;
     let broken = false;
     // The pool listens only while a client is idle; what breaks under a query also rejects that query.
@@ -135,9 +164,10 @@ export class Database implements Session {
     return waitingCount - idleCount - (options.max - totalCount);
   }
 
-  async #connect(): Promise<pg.PoolClient> {
+  /** The pool has a budget for each step of connecting; this one is for all of them. */
+  async #connect(budgetMs: number): Promise<pg.PoolClient> {
     try {
-      return await (this.#own ? this.#pool.connect() : withinBudget(this.#pool, this.#timeoutMs));
+      return await withinBudget(this.#pool, budgetMs);
     } catch (error) {
       throw new UnreachableError(false, this.#target, error);
     }
@@ -152,6 +182,7 @@ function ownPool(source: string | pg.PoolConfig, timeoutMs: number): pg.Pool {
   const config = typeof source === 'string' ? { connectionString: source } : source;
   const pool = new pg.Pool({
     max: 10,
+    application_name: 'lora-store',
     ...config,
     connectionTimeoutMillis: timeoutMs,
     Client: BinaryClient,
@@ -166,19 +197,22 @@ function ownPool(source: string | pg.PoolConfig, timeoutMs: number): pg.Pool {
 async function prepare(client: BinaryClient, timeoutMs: number): Promise<void> {
   // Half the budget for locks, so that the caller hears which lock it was and not that time ran out.
   const lockMs = Math.max(1, Math.floor(timeoutMs / 2));
-  await client.query(
-    `set default_transaction_isolation = 'read committed'; set lock_timeout = ${lockMs}; set statement_timeout = ${timeoutMs}`,
-  );
-  const query = { text: PROBE_TEXT, rowMode: 'array' as const, binary: true, queryMode: 'extended', types: PLAIN };
-  const { rows } = await client.query<[Buffer]>(query);
+  const settings = {
+    text: `set default_transaction_isolation = 'read committed'; set lock_timeout = ${lockMs}; set statement_timeout = ${timeoutMs}`,
+    query_timeout: timeoutMs,
+  };
+  await client.query(settings);
+  const probe = { text: PROBE_TEXT, rowMode: 'array' as const, binary: true, queryMode: 'extended', types: PLAIN };
+  const { rows } = await client.query<[Buffer]>({ ...probe, query_timeout: timeoutMs } as typeof probe);
   client.binaryResults = rows[0]?.[0].equals(PROBE) ?? false;
 }
 
-/** A caller's pool may wait for ever; a connection that comes too late is given back. */
+/** A pool may wait for ever; a connection that comes too late is given back. */
 async function withinBudget(pool: pg.Pool, timeoutMs: number): Promise<pg.PoolClient> {
+  const busy = pool.idleCount === 0 && pool.totalCount >= pool.options.max;
   const connecting = pool.connect();
   try {
-    return await within(connecting, timeoutMs, 'the pool');
+    return await within(connecting, timeoutMs, busy ? BUSY_POOL : 'the pool');
   } catch (error) {
     if (error instanceof DeadlineError) {
       connecting.then((client) => client.release(), ignore);
@@ -188,6 +222,10 @@ async function withinBudget(pool: pg.Pool, timeoutMs: number): Promise<pg.PoolCl
 }
 
 function ignore(): void {}
+
+function socketOf(client: pg.PoolClient): { destroy(): void } {
+  return (client as unknown as { connection: { stream: { destroy(): void } } }).connection.stream;
+}
 
 /** Only what opens a connection: pool sizes and hooks do not belong to a single client. */
 function connectionOf(options: pg.PoolConfig & { Client?: unknown }): pg.ClientConfig {

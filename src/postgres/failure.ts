@@ -33,6 +33,9 @@ export function isRetryable(error: unknown): boolean {
   return ['40P01', '40001', '23505'].includes(sqlState(error) ?? '');
 }
 
+/** Who is waited for when all connections are taken: another call of ours, and not the server. */
+export const BUSY_POOL = 'a connection of the pool';
+
 function why(cause: unknown): string {
   const { code, message = String(cause) } = cause as { code?: string; message?: string };
   switch (code) {
@@ -51,6 +54,8 @@ function why(cause: unknown): string {
     case 'ENOTFOUND':
       return 'there is no such host or socket';
     default:
+      if (message.startsWith(BUSY_POOL) || message === 'timeout exceeded when trying to connect')
+        return 'no connection of the pool became free in time; raise its max, or postgresTimeoutMs';
       // pg and its pool report a budget that ran out only through their texts.
       return /timeout|did not answer/i.test(message)
         ? 'it did not answer in time (postgresTimeoutMs)'

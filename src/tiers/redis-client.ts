@@ -65,6 +65,11 @@ function ownClient(source: Exclude<RedisSource, Redis | Cluster>, timeoutMs: num
 /** Resolves when nothing of the connection is left, whether or not the other side still answers. */
 async function end(client: Redis | Cluster): Promise<void> {
   if (client.status === 'end') return;
+  // Between two attempts there is no stream whose end could come.
+  if (client.status === 'reconnecting') {
+    client.disconnect();
+    return;
+  }
   const ended = once(client, 'end');
   client.disconnect();
   await within(ended, CONNECT_MS, 'Redis').catch(() => undefined);

@@ -17,6 +17,7 @@ interface Node {
   readonly bus: Bus;
   readonly notes: Notes;
   readonly connections: RedisConnections;
+  close(): Promise<void>;
 }
 
 let prefix: string;
@@ -32,21 +33,22 @@ beforeEach(async () => {
   foreign = new Redis(redisUrl());
 });
 afterEach(async () => {
-  for (const { bus } of nodes) bus.close();
-  await Promise.all(nodes.map(({ connections }) => connections.close()));
+  await Promise.all(nodes.map((node) => node.close()));
   foreign.disconnect();
   await proxy.close();
 });
 
 async function makeNode(url = redisUrl(), { timeoutMs = TIMEOUT, subscriberUrl = url } = {}): Promise<Node> {
   const connections = await connectRedis(url, timeoutMs);
-  const subscriber =
-    subscriberUrl === url
-      ? connections.subscriber
-      : new Redis(subscriberUrl, { lazyConnect: true, autoResubscribe: false });
+  const other = subscriberUrl === url ? undefined : await connectRedis(subscriberUrl, timeoutMs);
+  const { subscriber } = other ?? connections;
   const notes = new Notes();
   const bus = new Bus(connections.client, subscriber, { prefix, maxStalenessMs: PATIENCE, timeoutMs }, notes.events);
-  const node = { bus, notes, connections };
+  const close = async () => {
+    bus.close();
+    await Promise.all([connections.close(), other?.close()]);
+  };
+  const node = { bus, notes, connections, close };
   nodes.push(node);
   return node;
 }

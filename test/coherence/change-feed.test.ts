@@ -162,10 +162,13 @@ describe('a lease that nobody prolongs ends', () => {
   });
 
   test.each(['both', 'answers'] as const)('mute (%s): by itself, and the ear is replaced', async (direction) => {
-    const { coherence, notes, feed } = await startFeed({ timeoutMs: 500 });
+    // So long a budget that it is the lease and not a statement's time that runs out.
+    const { coherence, notes, feed } = await startFeed({ timeoutMs: 60_000 });
     proxy.mute(direction);
     await waitFor(() => !live(coherence));
     await waitFor(() => notes.count('lost') === 1);
+    // The next attempt has fallen into the silence as well.
+    proxy.cut();
     proxy.heal();
     await waitFor(() => live(coherence));
     expect(notes.states).toEqual(['live', 'lost', 'live']);

@@ -1,5 +1,8 @@
 /** The memory tier: what it keeps, what it drops, and that it forgets what it dropped. */
+import { setFlagsFromString } from 'node:v8';
+import { runInNewContext } from 'node:vm';
 import { describe, expect, test } from 'vitest';
+import type { Key } from '../../src/coherence/key.js';
 import { MemoryTier } from '../../src/tiers/memory.js';
 import { absentOf, entryOf, newKey, recordOf } from './support.js';
 
@@ -119,22 +122,31 @@ test('forgetUser drops every name of that user and of no other', () => {
 });
 
 test('however an entry leaves, nothing of it stays behind', () => {
-  const collected: string[] = [];
-  const memory = new MemoryTier(4 * SIZE);
-  const key = newKey();
-  for (let round = 0; round < 500; round++) {
-    const other = newKey(`name-${round}`);
-    memory.put(other, entryOf(other, round));
-    memory.put(key, entryOf(key, round));
-    if (round % 3 === 0) memory.dropBelow(other, round + 1);
-    if (round % 5 === 0) memory.forgetUser(other.userId);
-    if (memory.get(other.userId, other.adapterName) !== undefined) collected.push(other.userId);
+  setFlagsFromString('--expose_gc');
+  const collect = runInNewContext('gc') as () => void;
+  const heap = () => {
+    collect();
+    return process.memoryUsage().heapUsed;
+  };
+  const memory = new MemoryTier(1e6);
+  const leavings: ((key: Key) => unknown)[] = [
+    (key) => memory.dropBelow(key, 2),
+    (key) => memory.forgetUser(key.userId),
+    // Larger than the whole tier.
+    (key) => memory.put(key, { ...absentOf(2), record: { ...large, userId: key.userId } }),
+    () => undefined,
+  ];
+  const large = recordOf(newKey(), 1, 70_000);
+  const before = heap();
+  for (let i = 0; i < 100_000; i++) {
+    const key = newKey();
+    memory.put(key, absentOf(1));
+    leavings[i % leavings.length]?.(key);
   }
-  expect(memory.entries).toBeLessThanOrEqual(4);
-  expect(memory.bytes).toBe(memory.entries * SIZE);
-  const reachable = collected.filter((userId, i) => memory.get(userId, `name-${i}`) !== undefined);
-  expect(reachable.length).toBeLessThanOrEqual(4);
+  expect(memory.entries).toBeGreaterThan(0);
+  expect(memory.bytes).toBeLessThanOrEqual(1e6);
   memory.clear();
   expect(memory).toMatchObject({ entries: 0, bytes: 0 });
-  expect(memory.get(key.userId, key.adapterName)).toBeUndefined();
+  // A hundred bytes for each that had stayed would be ten times this.
+  expect(heap() - before).toBeLessThan(1e6);
 });

@@ -142,3 +142,15 @@ describe('an answer that is an error', () => {
     await connections.client.call('RESET').catch(() => undefined);
   }
 });
+
+test('close while Redis is away waits for no end: there is none to come', async () => {
+  await connect(100);
+  await connections.subscriber.connect();
+  await server.kill();
+  const clients = [connections.client, connections.subscriber];
+  await waitFor(() => clients.every(({ status }) => status === 'reconnecting'), { intervalMs: 1 });
+  await connections.close();
+  expect(clients.map((client) => client.listenerCount('end'))).toEqual([0, 0]);
+  await server.restart();
+  expect(clients.map(({ status }) => status)).not.toContain('ready');
+});
