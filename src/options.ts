@@ -121,6 +121,11 @@ function parsePostgres(source: LoRAStorageOptions['postgres']): ResolvedOptions[
     if (source.replicas?.length)
       throw new RangeError('postgres.replicas is not available in this version: leave it out');
     const direct = source.direct === undefined ? undefined : postgresSource('postgres.direct', source.direct);
+    if (typeof direct === 'string' && direct.startsWith('embedded:')) {
+      throw new TypeError(
+        'option postgres.direct is for a server behind a pooler: an embedded one has none, leave it out',
+      );
+    }
     return { primary: postgresSource('postgres.primary', source.primary), direct };
   }
   return { primary: postgresSource('postgres', source), direct: undefined };

@@ -37,7 +37,8 @@ export class ChangeFeed {
   #ear: pg.Client | undefined;
   #timer: NodeJS.Timeout | undefined;
   #connecting: Promise<unknown> | undefined;
-  #renewing: Promise<void> | undefined;
+  /** A horizon being noted, and by which ear: that of a lost one says nothing about the next. */
+  #renewing: { readonly client: pg.Client; readonly done: Promise<void> } | undefined;
   /** Send time of the heartbeat that came back last. */
   #provenAt = 0;
   #lostAt = 0;
@@ -72,12 +73,13 @@ export class ChangeFeed {
   /** Something was missed or forgotten: notes a new horizon on the connection there is. One that is being made notes its own. */
   renew(): void {
     const client = this.#ear;
-    if (client === undefined || this.#renewing !== undefined) return;
-    this.#renewing = this.#noteHorizon(client)
+    if (client === undefined || this.#renewing?.client === client) return;
+    const done = this.#noteHorizon(client)
       .catch((error) => this.#lose(client, error))
       .finally(() => {
-        this.#renewing = undefined;
+        if (this.#renewing?.client === client) this.#renewing = undefined;
       });
+    this.#renewing = { client, done };
   }
 
   async close(): Promise<void> {
@@ -85,7 +87,7 @@ export class ChangeFeed {
     clearInterval(this.#timer);
     const client = this.#client;
     this.#client = this.#ear = undefined;
-    await Promise.allSettled([client && end(client), this.#connecting, this.#renewing]);
+    await Promise.allSettled([client && end(client), this.#connecting, this.#renewing?.done]);
   }
 
   async #connect(): Promise<void> {

@@ -33,6 +33,8 @@ export class Coherence {
   readonly #feed: boolean;
   readonly #maxFloors: number;
   readonly #floors = new Map<string, number>();
+  /** Keys of which a write may have been committed unheard, and since when. */
+  readonly #doubts = new Map<string, number>();
 
   #horizon: Horizon | undefined;
   /** Send time of the last heartbeat that came back. */
@@ -61,9 +63,16 @@ export class Coherence {
     return true;
   }
 
+  /** A write of `key` was sent and not answered: what was read before now may be older than it. */
+  doubt(key: string, now: number): void {
+    if (this.#doubts.size >= this.#maxFloors) this.forget(now);
+    this.#doubts.set(key, now);
+  }
+
   /** Drops every floor. What they guarded must be verified anew, or an old reading would pass for a new one. */
   forget(now: number): void {
     this.#floors.clear();
+    this.#doubts.clear();
     this.#forgottenAt = now;
     this.loseHorizon();
   }
@@ -107,9 +116,19 @@ export class Coherence {
     );
   }
 
-  /** The fence: is `revision` not older than what was heard of `key`? */
-  admits(key: string, revision: number): boolean {
-    return revision >= (this.#floors.get(key) ?? 0);
+  /** The fence: is `reading` not older than what was heard of `key`, and younger than any doubt about it? */
+  admits(key: string, reading: Reading): boolean {
+    const doubtedAt = this.#doubts.get(key);
+    if (doubtedAt !== undefined) {
+      if (reading.verifiedAt <= doubtedAt) return false;
+      this.#doubts.delete(key);
+    }
+    return !this.outdated(key, reading);
+  }
+
+  /** Was something newer heard of `key`? */
+  outdated(key: string, reading: Reading): boolean {
+    return reading.revision < (this.#floors.get(key) ?? 0);
   }
 
   /** Monotonic ms at which this reading was last known to be the latest. */

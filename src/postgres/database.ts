@@ -228,7 +228,7 @@ function socketOf(client: pg.PoolClient): { destroy(): void } {
 }
 
 /** Only what opens a connection: pool sizes and hooks do not belong to a single client. */
-function connectionOf(options: pg.PoolConfig & { Client?: unknown }): pg.ClientConfig {
+export function connectionOf(options: pg.PoolConfig & { Client?: unknown }): pg.ClientConfig {
   const { max, min, idleTimeoutMillis, log, Promise: _promise, allowExitOnIdle, maxUses, ...rest } = options;
   const { maxLifetimeSeconds, Client, onConnect, verify, ...connection } = rest;
   // pg-pool keeps the password off its enumerable properties, so a spread loses it.

@@ -129,7 +129,7 @@ export class Loader {
       const entry = await this.#parts.postgres.load(key, candidate.held, asked);
       return this.#arrived(key, candidate, entry);
     } catch (error) {
-      const stale = error instanceof StorageUnavailableError ? this.#stale(candidate) : undefined;
+      const stale = error instanceof StorageUnavailableError ? this.#stale(key, candidate) : undefined;
       if (stale !== undefined) return stale;
       if (error instanceof AdapterCorruptError) this.#corrupt(key, error);
       throw error;
@@ -159,7 +159,7 @@ export class Loader {
         return entry;
       });
     } catch (error) {
-      const stale = candidates.map((candidate) => this.#stale(candidate));
+      const stale = keys.map((key, i) => this.#stale(key, candidates[i] as Candidate));
       if (error instanceof StorageUnavailableError && !stale.includes(undefined)) return stale as Loaded[];
       throw error;
     }
@@ -170,10 +170,12 @@ export class Loader {
     const { coherence, redis } = this.#parts;
     const entry = answer?.entry;
     if (entry === undefined || redis === undefined) return undefined;
-    if (!coherence.admits(key.id, entry.revision) || !coherence.counts(entry, performance.now())) return undefined;
+    if (!coherence.admits(key.id, entry) || !coherence.counts(entry, performance.now())) return undefined;
     redis.hits++;
-    this.#keep(key, entry);
-    return { entry, tier: 'redis', stale: false };
+    // Redis cannot say when it was verified; the ear that covers it can.
+    const vouched = { ...entry, verifiedAt: coherence.knownLatestAt(entry) };
+    this.#keep(key, vouched);
+    return { entry: vouched, tier: 'redis', stale: false };
   }
 
   #candidate(key: Key, fromRedis: Entry | undefined, seen: Buffer | undefined): Candidate {
@@ -182,7 +184,7 @@ export class Loader {
     const held = memory?.get(key.userId, key.adapterName);
     const seenRevision = fromRedis?.revision ?? -1;
     if (held !== undefined) return { held, tier: 'memory', seen, seenRevision };
-    const usable = fromRedis !== undefined && coherence.admits(key.id, fromRedis.revision);
+    const usable = fromRedis !== undefined && !coherence.outdated(key.id, fromRedis);
     return { held: usable ? fromRedis : undefined, tier: 'redis', seen, seenRevision };
   }
 
@@ -195,7 +197,7 @@ export class Loader {
       if (unchanged) redis.hits++;
       else if (candidate.held !== undefined) redis.misses++;
     }
-    if (coherence.admits(key.id, entry.revision)) {
+    if (coherence.admits(key.id, entry)) {
       this.#keep(key, entry);
       const { seen, seenRevision } = candidate;
       if (redis !== undefined && seen !== undefined && seenRevision <= entry.revision) {
@@ -210,9 +212,10 @@ export class Loader {
   }
 
   /** Postgres cannot be asked: what is held may be served for a while, and says so. */
-  #stale({ held, tier }: Candidate): Loaded | undefined {
+  #stale(key: Key, { held, tier }: Candidate): Loaded | undefined {
     const { coherence, maxStalenessMs, staleIfErrorMs } = this.#parts;
-    if (held === undefined || staleIfErrorMs === 0) return undefined;
+    // Asked again: while Postgres was silent, the bus may have told of something newer.
+    if (held === undefined || staleIfErrorMs === 0 || coherence.outdated(key.id, held)) return undefined;
     const age = performance.now() - coherence.knownLatestAt(held);
     return age <= maxStalenessMs + staleIfErrorMs ? { entry: held, tier, stale: true } : undefined;
   }

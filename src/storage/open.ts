@@ -13,7 +13,7 @@ import {
   parseOptions,
   type ResolvedOptions,
 } from '../options.js';
-import { Database, statement } from '../postgres/database.js';
+import { connectionOf, Database, statement } from '../postgres/database.js';
 import { startEmbeddedPostgres } from '../postgres/embedded.js';
 import { migrate } from '../postgres/migrate.js';
 import { checkSchema } from '../postgres/schema.js';
@@ -50,12 +50,18 @@ export async function openParts(given?: LoRAStorageOptions): Promise<Parts> {
   const options = parseOptions(given);
   const closers: Closer[] = [];
   const close = async () => {
-    for (let closer = closers.pop(); closer !== undefined; closer = closers.pop()) await closer();
+    const failures: unknown[] = [];
+    for (let closer = closers.pop(); closer !== undefined; closer = closers.pop()) {
+      // One that fails must not keep the others open.
+      await (async () => closer())().catch((error) => failures.push(error));
+    }
+    if (failures.length > 0) throw failures[0];
   };
   try {
     return await build(options, closers, close);
   } catch (error) {
-    await close();
+    // Why it did not open is what the caller has to hear.
+    await close().catch(() => undefined);
     throw error;
   }
 }
@@ -64,10 +70,7 @@ async function build(options: ResolvedOptions, closers: Closer[], close: () => P
   const { maxStalenessMs, staleIfErrorMs, redisTimeoutMs, redisTtlMs, postgresTimeoutMs, namespace } = options;
   const events = new Events();
   const tasks = new Tasks();
-  const report = (tier: StorageEvents['degraded'][0]['tier']) => ({
-    degraded: (cause: Error) => events.emit('degraded', { tier, cause }),
-    recovered: (afterMs: number) => events.emit('recovered', { tier, afterMs }),
-  });
+  const report = (tier: StorageEvents['degraded'][0]['tier']) => reporter(events, tier);
 
   const source = await resolve(options.postgres.primary, closers);
   const database = new Database(source, { timeoutMs: postgresTimeoutMs, maxQueue: options.maxQueue });
@@ -77,6 +80,7 @@ async function build(options: ResolvedOptions, closers: Closer[], close: () => P
   const coherence = new Coherence(options);
   const memory = options.memory && new MemoryTier(options.memory.maxBytes);
 
+  const busReport = report('bus');
   let redis: RedisTier | undefined;
   let bus: Bus | undefined;
   if (options.redis !== undefined) {
@@ -88,12 +92,11 @@ async function build(options: ResolvedOptions, closers: Closer[], close: () => P
       corrupt: ({ userId, adapterName }, reason) =>
         events.emit('corrupt', { userId, adapterName, tier: 'redis', reason }),
     });
-    const { degraded, recovered } = report('bus');
     const reach = { prefix: `${namespace}:${FORMAT}:`, maxStalenessMs, timeoutMs: redisTimeoutMs };
     bus = new Bus(connections.client, connections.subscriber, reach, {
       heard: (userId, name, revision) => invalidation.heard(keyOf(userId, name), revision, 'bus'),
-      live: recovered,
-      lost: degraded,
+      live: busReport.recovered,
+      lost: busReport.degraded,
     });
   }
 
@@ -125,7 +128,23 @@ async function build(options: ResolvedOptions, closers: Closer[], close: () => P
   // Neither may keep a storage from opening: without its ear every load asks Postgres for the head, without its bus the
   // ear tells. Both go on trying, and health() says how they are.
   await Promise.allSettled([feed?.start(), bus?.start()]);
+  if (bus?.connected === false) busReport.degraded(new Error('Redis has not acknowledged the subscription yet'));
   return { options, coherence, memory, redis, postgres, bus, loader, writer, events, tasks, close };
+}
+
+/** What was not reported as degraded does not recover: the first connection is no recovery. */
+function reporter(events: Events, tier: StorageEvents['degraded'][0]['tier']) {
+  let down = false;
+  return {
+    degraded(cause: Error) {
+      down = true;
+      events.emit('degraded', { tier, cause });
+    },
+    recovered(afterMs: number) {
+      if (down) events.emit('recovered', { tier, afterMs });
+      down = false;
+    },
+  };
 }
 
 async function resolve(source: PostgresSource, closers: Closer[]): Promise<PostgresSource> {
@@ -147,5 +166,5 @@ async function checkDatabase(database: Database): Promise<void> {
 
 function directConfig(source: PostgresSource) {
   if (typeof source === 'string') return { connectionString: source };
-  return isPool(source) ? source.options : source;
+  return isPool(source) ? connectionOf(source.options) : source;
 }

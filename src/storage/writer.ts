@@ -39,24 +39,25 @@ export class Writer {
     this.#suspect(key);
     const { coherence, postgres, memory, redis, invalidation } = this.#parts;
     const asked = coherence.ask(performance.now());
-    const entry = await postgres.save(key, record, expectedVersion, asked);
+    const entry = await this.#doubting(key, postgres.save(key, record, expectedVersion, asked));
     invalidation.heard(key, entry.revision, 'self');
-    if (coherence.admits(key.id, entry.revision)) memory?.put(key, entry);
+    if (coherence.admits(key.id, entry)) memory?.put(key, entry);
     this.#tell({ key, revision: entry.revision, version: entry.version }, () => redis?.write(key, entry));
     return entry;
   }
 
   async rollback(key: Key, toVersion: number): Promise<number> {
     this.#suspect(key);
-    const written = await this.#parts.postgres.rollback(key, toVersion);
+    const written = await this.#doubting(key, this.#parts.postgres.rollback(key, toVersion));
     this.#changed(written);
     return written.version;
   }
 
   async delete(key: Key, version?: number): Promise<number> {
     this.#suspect(key);
-    const { deleted, ...written } = await this.#parts.postgres.delete(key, version);
-    this.#changed(written);
+    const { deleted, ...written } = await this.#doubting(key, this.#parts.postgres.delete(key, version));
+    // 0: there never was such an adapter, and nobody has to be told.
+    if (written.revision > 0) this.#changed(written);
     return deleted;
   }
 
@@ -89,6 +90,20 @@ export class Writer {
   #suspect(key: Key): void {
     this.#parts.memory?.unverify(key);
     this.#parts.detach(key);
+  }
+
+  /**
+   * A write that failed may have been committed all the same. A load that was under way may have read what was there
+   * before it, and may still bring that: neither it nor what it has brought is trusted.
+   */
+  async #doubting<T>(key: Key, write: Promise<T>): Promise<T> {
+    try {
+      return await write;
+    } catch (error) {
+      this.#parts.coherence.doubt(key.id, performance.now());
+      this.#suspect(key);
+      throw error;
+    }
   }
 
   /** A head has changed, and its body is not at hand. */

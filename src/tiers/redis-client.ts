@@ -30,14 +30,7 @@ export async function connectRedis(source: RedisSource, timeoutMs: number): Prom
     client,
     subscriber,
     async close() {
-      await Promise.all([
-        end(subscriber),
-        own &&
-          client
-            .quit()
-            .catch(ignore)
-            .then(() => end(client)),
-      ]);
+      await Promise.all([end(subscriber), own && bye(client, timeoutMs)]);
       if (!own) client.off('error', ignore);
     },
   };
@@ -50,6 +43,7 @@ function ownClient(source: Exclude<RedisSource, Redis | Cluster>, timeoutMs: num
     maxRetriesPerRequest: 0,
     autoResendUnfulfilledCommands: false,
     connectTimeout: CONNECT_MS,
+    disconnectTimeout: CONNECT_MS,
     // A connection that swallows commands is replaced; the breaker waits meanwhile.
     socketTimeout: Math.max(CONNECT_MS, 4 * timeoutMs),
     retryStrategy: (attempt: number) => Math.min(1000, 25 * 2 ** attempt) * (0.75 + 0.5 * Math.random()),
@@ -60,6 +54,12 @@ function ownClient(source: Exclude<RedisSource, Redis | Cluster>, timeoutMs: num
   return typeof source === 'string'
     ? new Redis(source, { ...defaults, ...fixed })
     : new Redis({ ...defaults, ...source, ...fixed });
+}
+
+/** Lets what was sent be answered first. */
+async function bye(client: Redis | Cluster, timeoutMs: number): Promise<void> {
+  await within(client.quit(), timeoutMs, 'Redis').catch(() => undefined);
+  await end(client);
 }
 
 /** Resolves when nothing of the connection is left, whether or not the other side still answers. */

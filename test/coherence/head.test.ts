@@ -14,6 +14,11 @@ function machine(options: { changeFeed?: boolean; maxFloors?: number } = {}): Co
   return new Coherence({ maxStalenessMs: MAX, changeFeed: true, ...options });
 }
 
+/** A reading of this revision. */
+function at(revision: number, verifiedAt = 0): Reading {
+  return { ...reading(0), revision, verifiedAt };
+}
+
 /** A machine whose ear noted horizon `xid` at time `sentAt`. */
 function listening(xid = 100, sentAt = 0): Coherence {
   const coherence = machine();
@@ -33,8 +38,8 @@ describe('floors', () => {
   test('the fence admits what is not older than what was heard, of that key', () => {
     const coherence = machine();
     coherence.raise('k', 5, 0);
-    expect([4, 5, 6].map((revision) => coherence.admits('k', revision))).toEqual([false, true, true]);
-    expect(coherence.admits('another', 0)).toBe(true);
+    expect([4, 5, 6].map((revision) => coherence.admits('k', at(revision)))).toEqual([false, true, true]);
+    expect(coherence.admits('another', at(0))).toBe(true);
   });
 
   test('one key too many forgets them all, keeps its own, and ends the horizon', () => {
@@ -46,10 +51,31 @@ describe('floors', () => {
     coherence.raise('a', 6, 1);
     expect(coherence.live(1)).toBe(true);
     coherence.raise('c', 5, 1);
-    expect(coherence.admits('a', 1)).toBe(true);
-    expect(coherence.admits('c', 4)).toBe(false);
+    expect(coherence.admits('a', at(1))).toBe(true);
+    expect(coherence.admits('c', at(4))).toBe(false);
     expect(coherence.counts(reading(200), 1)).toBe(false);
     expect(coherence.era).toBeGreaterThan(era);
+  });
+});
+
+describe('doubt', () => {
+  test('what was read before a write went unanswered is refused, what was read after it is not', () => {
+    const coherence = machine();
+    coherence.doubt('k', 10);
+    expect(coherence.admits('k', at(5, 9))).toBe(false);
+    expect(coherence.admits('k', at(5, 10))).toBe(false);
+    expect(coherence.admits('another', at(5, 9))).toBe(true);
+    expect(coherence.admits('k', at(5, 11))).toBe(true);
+    // Settled: what Redis holds of it, read at no known time, may be looked at again.
+    expect(coherence.admits('k', at(5, Number.NEGATIVE_INFINITY))).toBe(true);
+  });
+
+  test('doubts are bounded as floors are', () => {
+    const coherence = machine({ maxFloors: 2 });
+    const { era } = coherence;
+    for (const [i, key] of ['a', 'b', 'c'].entries()) coherence.doubt(key, i);
+    expect(coherence.era).toBeGreaterThan(era);
+    expect(coherence.admits('c', at(5, 1))).toBe(false);
   });
 });
 
