@@ -11,8 +11,8 @@ interface Slot {
   entry: Entry;
 }
 
-/** What knowing of an absent adapter costs: its slot, maps and strings, as measured on a heap of a million. */
-const ABSENT_BYTES = 512;
+/** What knowing of an absent adapter costs: its entry, key, slot and places in three maps. Measured on 300,000 of them, Node 20: 1,103. */
+const ABSENT_BYTES = 1100;
 
 export class MemoryTier {
   readonly #users = new Map<string, Map<string, Slot>>();
