@@ -3,8 +3,8 @@
  * one. Messages say what to do where the caller can do something; they never hold weights or credentials.
  */
 
-export abstract class LoRAStorageError extends Error {
-  abstract readonly code: string;
+export class LoRAStorageError extends Error {
+  readonly code: string = 'LORA_STORAGE';
 
   constructor(message: string, options?: ErrorOptions) {
     super(message, options);
@@ -15,7 +15,7 @@ export abstract class LoRAStorageError extends Error {
 
 /** No such adapter, or no such version of it. Inside the package absence is a value; only the public edge throws this. */
 export class AdapterNotFoundError extends LoRAStorageError {
-  readonly code = 'ADAPTER_NOT_FOUND';
+  override readonly code = 'ADAPTER_NOT_FOUND';
   readonly userId: string;
   readonly adapterName: string;
   readonly version?: number;
@@ -31,7 +31,7 @@ export class AdapterNotFoundError extends LoRAStorageError {
 
 /** Bytes that are no adapter, or not the one asked for. */
 export class AdapterCorruptError extends LoRAStorageError {
-  readonly code = 'ADAPTER_CORRUPT';
+  override readonly code = 'ADAPTER_CORRUPT';
   /** What is wrong with the bytes, without saying whose they are. */
   readonly reason: string;
   /** Byte of the record where decoding failed. */
@@ -51,12 +51,12 @@ export class AdapterCorruptError extends LoRAStorageError {
 
 /** The caller's input: a user id, an adapter name of 1 to 100 characters, a shape, a NaN, an integer out of range. */
 export class InvalidAdapterError extends LoRAStorageError {
-  readonly code = 'INVALID_ADAPTER';
+  override readonly code = 'INVALID_ADAPTER';
 }
 
 /** `expectedVersion` was not the latest version; nothing was written. */
 export class VersionConflictError extends LoRAStorageError {
-  readonly code = 'VERSION_CONFLICT';
+  override readonly code = 'VERSION_CONFLICT';
   readonly expectedVersion: number;
   /** The latest version there is; 0: none. */
   readonly actualVersion: number;
@@ -72,7 +72,7 @@ export class VersionConflictError extends LoRAStorageError {
 
 /** No `users` row, and `createMissingUsers` is off. */
 export class UserNotFoundError extends LoRAStorageError {
-  readonly code = 'USER_NOT_FOUND';
+  override readonly code = 'USER_NOT_FOUND';
   readonly userId: string;
 
   constructor(userId: string) {
@@ -85,22 +85,22 @@ export class UserNotFoundError extends LoRAStorageError {
 
 /** Postgres cannot be reached in time, and no cache may answer in its place. */
 export class StorageUnavailableError extends LoRAStorageError {
-  readonly code = 'STORAGE_UNAVAILABLE';
+  override readonly code = 'STORAGE_UNAVAILABLE';
 }
 
 /** `maxQueue` loads are waiting for Postgres already. */
 export class StorageOverloadedError extends LoRAStorageError {
-  readonly code = 'STORAGE_OVERLOADED';
+  override readonly code = 'STORAGE_OVERLOADED';
 }
 
 /** The connection died between sending a save and hearing of its commit. The next load tells what happened. */
 export class SaveOutcomeUnknownError extends LoRAStorageError {
-  readonly code = 'SAVE_OUTCOME_UNKNOWN';
+  override readonly code = 'SAVE_OUTCOME_UNKNOWN';
 }
 
 /** A call after close(). */
 export class StorageClosedError extends LoRAStorageError {
-  readonly code = 'STORAGE_CLOSED';
+  override readonly code = 'STORAGE_CLOSED';
 
   constructor() {
     super('this storage is closed: open a new one with LoRAStorage.open()');
@@ -109,5 +109,5 @@ export class StorageClosedError extends LoRAStorageError {
 
 /** Tables, triggers or columns this version needs are missing. The message names the command that creates them. */
 export class SchemaError extends LoRAStorageError {
-  readonly code = 'SCHEMA_OUT_OF_DATE';
+  override readonly code = 'SCHEMA_OUT_OF_DATE';
 }

@@ -14,8 +14,9 @@ export type RedisSource = string | RedisOptions | Redis | Cluster;
 export interface LoRAStorageOptions {
   /**
    * System of record. A URL, a pg PoolConfig, or a pg Pool of yours (left open by close()).
-   * 'embedded:./dir' runs a private Postgres under ./dir. The object form adds read replicas, and a direct
-   * connection for LISTEN where `primary` is a pooler such as PgBouncer. Default: DATABASE_URL.
+   * 'embedded:./dir' runs a private Postgres under ./dir. The object form adds a direct connection for LISTEN, to
+   * the same database, where `primary` is a pooler such as PgBouncer; replicas are refused in this version.
+   * Default: DATABASE_URL.
    */
   postgres?: PostgresSource | { primary: PostgresSource; replicas?: PostgresSource[]; direct?: PostgresSource };
   /** Shared cache and invalidation bus. A URL, ioredis options, or a Redis/Cluster of yours. Default: REDIS_URL; absent or false: no Redis tier. */
@@ -32,7 +33,7 @@ export interface LoRAStorageOptions {
   redisTimeoutMs?: number;
   /** Lifetime of a Redis entry in ms, jittered ±10 %. Default 24 h. */
   redisTtlMs?: number;
-  /** Body of a Redis entry. 'f16' halves it; Postgres always keeps f32. Default 'f32'. */
+  /** Body of a Redis entry. Default 'f32', and in this version nothing else. */
   redisEncoding?: 'f32' | 'f16';
   /** Budget to get a connection and an answer from Postgres, in ms. Default 3000. */
   postgresTimeoutMs?: number;

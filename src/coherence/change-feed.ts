@@ -7,6 +7,7 @@ import { randomBytes } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import pg from 'pg';
 import { DeadlineError, within } from '../deadline.js';
+import { SERVER_ID } from '../postgres/server-id.js';
 import { untilAborted } from './flight.js';
 import type { Coherence } from './head.js';
 
@@ -132,7 +133,7 @@ export class ChangeFeed {
       const { rows } = await this.#ask(
         client,
         `select pg_snapshot_xmax(pg_current_snapshot())::text as xid,
-           (extract(epoch from pg_postmaster_start_time()) * 1000000)::int8::text as server`,
+           ${SERVER_ID}::text as server`,
       );
       const horizon = { xid: Number(rows[0]?.xid), server: Number(rows[0]?.server) };
       if (this.#client !== client || this.#coherence.listen(horizon, era, sentAt)) return;

@@ -10,7 +10,7 @@ export interface Reading {
   readonly revision: number;
   /** Latest version; 0: there is none. */
   readonly version: number;
-  /** Start of the postmaster that answered, in µs: transaction ids of another server say nothing. 0: not verified. */
+  /** Number of the server and database that answered: transaction ids of another say nothing. 0: not verified. */
   readonly server: number;
   /** Every transaction below this id is in the picture. */
   readonly xid: number;
@@ -136,6 +136,11 @@ export class Coherence {
     if (covered(this.#horizon, this.#era, reading)) return Math.max(reading.verifiedAt, this.#provenAt);
     if (covered(this.#past, this.#past?.era, reading)) return Math.max(reading.verifiedAt, this.#past?.until ?? 0);
     return reading.verifiedAt;
+  }
+
+  /** The server and database that the ear listens to, while it does. */
+  get hears(): number | undefined {
+    return this.#horizon?.server;
   }
 
   /** Whether the ear's lease runs. */

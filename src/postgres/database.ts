@@ -46,7 +46,7 @@ export class Database implements Session {
 
   constructor(source: PostgresSource, limits: { timeoutMs: number; maxQueue: number }) {
     this.#own = !isPool(source);
-    this.#pool = isPool(source) ? source : ownPool(source, limits.timeoutMs);
+    this.#pool = isPool(source) ? source : ownPool(checkedConfig('postgres', source), limits.timeoutMs);
     this.#timeoutMs = limits.timeoutMs;
     this.#maxQueue = limits.maxQueue;
     this.#target = describe(this.#pool.options);
@@ -146,7 +146,7 @@ export class Database implements Session {
           const state = sqlState(error);
           if (state !== undefined && !isConnectionState(state)) throw error;
           broken = true;
-          throw new UnreachableError(true, this.#target, error);
+          throw new UnreachableError(!neverSent(error), this.#target, error);
         }
       },
     };
@@ -178,8 +178,20 @@ const BEGIN = statement('begin', 'begin isolation level read committed');
 const COMMIT = statement('commit', 'commit');
 const ROLLBACK = statement('rollback', 'rollback');
 
-function ownPool(source: string | pg.PoolConfig, timeoutMs: number): pg.Pool {
+/** A URL or config that pg can read, or a TypeError that does not repeat it: it may hold a password. */
+export function checkedConfig(option: string, source: string | pg.PoolConfig): pg.PoolConfig {
   const config = typeof source === 'string' ? { connectionString: source } : source;
+  try {
+    new pg.Client(config);
+    return config;
+  } catch {
+    throw new TypeError(
+      `option ${option} cannot be read: check host, port and files it names, and write special characters of the password as %XX`,
+    );
+  }
+}
+
+function ownPool(config: pg.PoolConfig, timeoutMs: number): pg.Pool {
   const pool = new pg.Pool({
     max: 10,
     application_name: 'lora-store',
@@ -222,6 +234,11 @@ async function withinBudget(pool: pg.Pool, timeoutMs: number): Promise<pg.PoolCl
 }
 
 function ignore(): void {}
+
+/** pg refuses a query on a connection that it knows is broken, before anything of it is sent. */
+function neverSent(error: unknown): boolean {
+  return error instanceof Error && /not queryable|Client was closed/.test(error.message);
+}
 
 function socketOf(client: pg.PoolClient): { destroy(): void } {
   return (client as unknown as { connection: { stream: { destroy(): void } } }).connection.stream;

@@ -54,6 +54,8 @@ function why(cause: unknown): string {
     case 'ENOTFOUND':
       return 'there is no such host or socket';
     default:
+      // pg says this of a password that is missing where the server asks for one.
+      if (/SASL|password must be a string/.test(message)) return 'it asks for a password and none was given';
       if (message.startsWith(BUSY_POOL) || message === 'timeout exceeded when trying to connect')
         return 'no connection of the pool became free in time; raise its max, or postgresTimeoutMs';
       // pg and its pool report a budget that ran out only through their texts.

@@ -33,6 +33,23 @@ export function parseDays(days: number): number {
   throw new InvalidAdapterError(`olderThanDays is a number of days from 0, not ${String(days)}`);
 }
 
+/** Milliseconds that a timer can wait, or undefined. */
+export function parseBudget(budgetMs: number | undefined): number | undefined {
+  return budgetMs === undefined ? undefined : whole('budgetMs', budgetMs, 0);
+}
+
+/** The options of a call, none of them misspelled: an expectedVersion that is overlooked guards nothing. */
+export function parseCall<T extends object>(call: string, options: T | undefined, known: readonly (keyof T)[]): T {
+  if (options === undefined) return {} as T;
+  if (typeof options !== 'object' || options === null)
+    throw new InvalidAdapterError(`the options of ${call} are an object`);
+  for (const name of Object.keys(options)) {
+    if (known.includes(name as keyof T)) continue;
+    throw new InvalidAdapterError(`${call} has no option '${name}'; it has ${known.join(', ')}`);
+  }
+  return options;
+}
+
 function whole(what: string, value: number, min: number): number {
   if (Number.isInteger(value) && value >= min && value <= INT4_MAX) return value;
   throw new InvalidAdapterError(`${what} is a whole number from ${min} to ${INT4_MAX}, not ${String(value)}`);

@@ -2,13 +2,13 @@
  * The storage object: what a caller may ask, in the order it happens. Checks the question, lets the loader or the writer
  * answer it, and turns absence into AdapterNotFoundError. How a load goes is in loader.ts, how a write goes in writer.ts.
  */
-import { adapterFromRecord, type UserLoRAAdapter } from '../adapter/adapter.js';
+import { adapterFromRecord, UserLoRAAdapter } from '../adapter/adapter.js';
 import { encodeRecord } from '../adapter/codec.js';
 import { parseUserId } from '../adapter/user-id.js';
 import { untilAborted } from '../coherence/flight.js';
 import type { Key } from '../coherence/key.js';
 import { within } from '../deadline.js';
-import { AdapterCorruptError, AdapterNotFoundError, StorageClosedError } from '../errors.js';
+import { AdapterCorruptError, AdapterNotFoundError, InvalidAdapterError, StorageClosedError } from '../errors.js';
 import type { LoRAStorageOptions } from '../options.js';
 import type { Entry } from '../tiers/entry.js';
 import * as sql from '../tiers/statements.js';
@@ -49,11 +49,14 @@ export class LoRAStorage {
   async saveAdapter(
     adapter: UserLoRAAdapter,
     adapterName: string = input.DEFAULT_NAME,
-    options: { expectedVersion?: number } = {},
+    options?: { expectedVersion?: number },
   ): Promise<number> {
+    this.#open();
+    if (!(adapter instanceof UserLoRAAdapter)) throw new InvalidAdapterError('saveAdapter takes a UserLoRAAdapter');
     const key = this.#key(adapter.userId, adapterName);
     input.parseTrainingIterations(adapter.trainingIterations);
-    const expectedVersion = input.parseExpectedVersion(options.expectedVersion);
+    const call = input.parseCall('saveAdapter', options, ['expectedVersion']);
+    const expectedVersion = input.parseExpectedVersion(call.expectedVersion);
     const record = encodeRecord(adapter);
     return (await this.#track(this.#parts.writer.save(key, record, expectedVersion))).version;
   }
@@ -101,6 +104,7 @@ export class LoRAStorage {
   ): Promise<UserLoRAAdapter> {
     const key = this.#key(userId, adapterName);
     input.parseVersion(version);
+    options?.signal?.throwIfAborted();
     const { loader, postgres } = this.#parts;
     const latest = loader.peek(key.userId, key.adapterName);
     if (latest?.version === version) return present(key, latest);
@@ -150,7 +154,8 @@ export class LoRAStorage {
     options: CallOptions & { budgetMs?: number } = {},
   ): Promise<UserLoRAAdapter> {
     const key = this.#key(userId, adapterName);
-    const { signal, budgetMs } = options;
+    const { signal } = options;
+    const budgetMs = input.parseBudget(options.budgetMs);
     try {
       const load = this.#parts.loader.load(key, signal);
       return present(key, (await (budgetMs === undefined ? load : within(load, budgetMs, 'the adapter'))).entry);
@@ -205,16 +210,18 @@ export class LoRAStorage {
   /** Deletes all but the newest keepLatest (at least 1) versions of each adapter, one user's or everyone's; returns rows deleted. */
   async pruneVersions(options: { keepLatest: number; userId?: string }): Promise<number> {
     this.#open();
-    const keepLatest = input.parseKeepLatest(options.keepLatest);
-    const userId = options.userId === undefined ? null : parseUserId(options.userId);
+    const call = input.parseCall('pruneVersions', options, ['keepLatest', 'userId']);
+    const keepLatest = input.parseKeepLatest(call.keepLatest);
+    const userId = call.userId === undefined ? null : parseUserId(call.userId);
     return await this.#track(this.#parts.writer.deleteInBatches(sql.PRUNE_VERSIONS, [keepLatest, userId], false));
   }
 
   /** Deletes versions created more than olderThanDays ago, never an adapter's latest unless includeLatest; returns rows deleted. */
   async pruneOlderThan(options: { olderThanDays: number; includeLatest?: boolean }): Promise<number> {
     this.#open();
-    const days = input.parseDays(options.olderThanDays);
-    const latestToo = options.includeLatest === true;
+    const call = input.parseCall('pruneOlderThan', options, ['olderThanDays', 'includeLatest']);
+    const days = input.parseDays(call.olderThanDays);
+    const latestToo = call.includeLatest === true;
     return await this.#track(this.#parts.writer.deleteInBatches(sql.PRUNE_OLDER, [days, latestToo], latestToo));
   }
 
@@ -268,8 +275,9 @@ export class LoRAStorage {
   }
 
   async #loadMany(keys: readonly AdapterKey[], options?: CallOptions): Promise<(Entry | AdapterCorruptError)[]> {
-    const parsed = keys.map(({ userId, adapterName = input.DEFAULT_NAME }) => this.#key(userId, adapterName));
     this.#open();
+    if (!Array.isArray(keys)) throw new InvalidAdapterError('the keys are an array of { userId, adapterName }');
+    const parsed = keys.map(({ userId, adapterName = input.DEFAULT_NAME }) => this.#key(userId, adapterName));
     const answers = await this.#abortable(this.#parts.loader.loadMany(parsed), options);
     return answers.map((answer: Loaded | AdapterCorruptError) =>
       answer instanceof AdapterCorruptError ? answer : answer.entry,

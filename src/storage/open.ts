@@ -13,7 +13,7 @@ import {
   parseOptions,
   type ResolvedOptions,
 } from '../options.js';
-import { connectionOf, Database, statement } from '../postgres/database.js';
+import { checkedConfig, connectionOf, Database, statement } from '../postgres/database.js';
 import { startEmbeddedPostgres } from '../postgres/embedded.js';
 import { migrate } from '../postgres/migrate.js';
 import { checkSchema } from '../postgres/schema.js';
@@ -22,6 +22,7 @@ import { PostgresTier } from '../tiers/postgres.js';
 import { readFailure } from '../tiers/postgres-errors.js';
 import { FORMAT, RedisTier } from '../tiers/redis.js';
 import { connectRedis } from '../tiers/redis-client.js';
+import { WHICH_SERVER } from '../tiers/statements.js';
 import { Events, type StorageEvents } from './events.js';
 import { Invalidation } from './invalidation.js';
 import { Loader } from './loader.js';
@@ -128,6 +129,7 @@ async function build(options: ResolvedOptions, closers: Closer[], close: () => P
   // Neither may keep a storage from opening: without its ear every load asks Postgres for the head, without its bus the
   // ear tells. Both go on trying, and health() says how they are.
   await Promise.allSettled([feed?.start(), bus?.start()]);
+  if (options.postgres.direct !== undefined) await expectSameServer(database, coherence);
   if (bus?.connected === false) busReport.degraded(new Error('Redis has not acknowledged the subscription yet'));
   return { options, coherence, memory, redis, postgres, bus, loader, writer, events, tasks, close };
 }
@@ -165,6 +167,12 @@ async function checkDatabase(database: Database): Promise<void> {
 }
 
 function directConfig(source: PostgresSource) {
-  if (typeof source === 'string') return { connectionString: source };
-  return isPool(source) ? connectionOf(source.options) : source;
+  return isPool(source) ? connectionOf(source.options) : checkedConfig('postgres.direct', source);
+}
+
+/** NOTIFY stays within its database: an ear in another one hears nothing and would look alive. */
+async function expectSameServer(database: Database, coherence: Coherence): Promise<void> {
+  const [row] = await database.rows<[server: number]>(WHICH_SERVER, []);
+  if (coherence.hears === undefined || coherence.hears === row?.[0]) return;
+  throw new TypeError('option postgres.direct leads to another database than postgres.primary: name the same one');
 }

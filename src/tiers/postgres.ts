@@ -1,6 +1,6 @@
 /**
  * The system of record. Loads and saves are one round trip each; whatever else writes takes its locks in one order (the
- * user's row, the head, the bodies), and what loses a race is sent again up to three times. Throws only the errors of
+ * user's row, the bodies, the head), and what loses a race is sent again up to three times. Throws only the errors of
  * errors.ts.
  */
 import type { CircuitBreakerPolicy } from 'cockatiel';

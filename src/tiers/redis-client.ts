@@ -51,9 +51,16 @@ function ownClient(source: Exclude<RedisSource, Redis | Cluster>, timeoutMs: num
   } satisfies RedisOptions;
   // Replies in the shapes this package reads, whatever the caller prefers for his own clients.
   const fixed = { lazyConnect: true, replyMapping: 'legacy' } as const;
-  return typeof source === 'string'
-    ? new Redis(source, { ...defaults, ...fixed })
-    : new Redis({ ...defaults, ...source, ...fixed });
+  try {
+    return typeof source === 'string'
+      ? new Redis(source, { ...defaults, ...fixed })
+      : new Redis({ ...defaults, ...source, ...fixed });
+  } catch {
+    // Without its cause, which repeats the whole URL and the password in it.
+    throw new TypeError(
+      'option redis cannot be read: check host and port, and write special characters of the password as %XX',
+    );
+  }
 }
 
 /** Lets what was sent be answered first. */

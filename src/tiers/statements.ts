@@ -1,5 +1,5 @@
 /**
- * The SQL of the Postgres tier. Every read returns its snapshot's xmin and the postmaster's start: the stamp by which a
+ * The SQL of the Postgres tier. Every read returns its snapshot's xmin and the server's number: the stamp by which a
  * cached entry is later judged. Heads say which version is the latest; bodies never change.
  */
 
@@ -7,6 +7,7 @@ import { decodeRecord } from '../adapter/codec.js';
 import type { AdapterRecord } from '../adapter/record.js';
 import { AdapterCorruptError } from '../errors.js';
 import { statement } from '../postgres/database.js';
+import { SERVER_ID } from '../postgres/server-id.js';
 import { columnTypes } from '../postgres/wire.js';
 
 /** A bytea read as an adapter while its bytes are still in the socket's buffer: one copy, into aligned memory. */
@@ -19,8 +20,7 @@ const RECORDS = columnTypes((raw): AdapterRecord | AdapterCorruptError => {
   }
 });
 
-const SERVER = '(extract(epoch from pg_postmaster_start_time()) * 1000000)::int8';
-const SEEN = `pg_snapshot_xmin(pg_current_snapshot()), ${SERVER}`;
+const SEEN = `pg_snapshot_xmin(pg_current_snapshot()), ${SERVER_ID}`;
 const NEXT_REVISION = 'greatest(h.revision + 1, (extract(epoch from clock_timestamp()) * 1000000)::int8)';
 
 export type StampColumns = [xid: number, server: number];
@@ -80,7 +80,7 @@ const BODY_AND_ANSWER = `
     returning updated_at
   )
   select exists (select from owner), head.last_version, head.revision, body.updated_at,
-    case when head.revision is not null then pg_current_xact_id() end, ${SERVER}
+    case when head.revision is not null then pg_current_xact_id() end, ${SERVER_ID}
   from (select) one left join head on true left join body on true`;
 
 const OWNER = 'owner as (select id from users where id = $1 for key share)';
@@ -217,3 +217,5 @@ export const STATS = statement(
    from lora_adapters`,
 );
 export const PING = statement('ping', 'select 1');
+
+export const WHICH_SERVER = statement('which_server', `select ${SERVER_ID}`);

@@ -1,5 +1,6 @@
 /** Every error of the package, provoked: one clear sentence, the code, and nothing half done. */
 import { randomUUID } from 'node:crypto';
+import { inspect } from 'node:util';
 import pg from 'pg';
 import { beforeAll, describe, expect, test } from 'vitest';
 import { UserLoRAAdapter } from '../../src/adapter/adapter.js';
@@ -12,6 +13,7 @@ import {
   StorageOverloadedError,
   StorageUnavailableError,
 } from '../../src/errors.js';
+import type { LoRAStorageOptions } from '../../src/options.js';
 import { LoRAStorage } from '../../src/storage/lora-storage.js';
 import { createDatabase } from '../support/database.js';
 import { startProxy } from '../support/proxy.js';
@@ -46,6 +48,14 @@ describe('the caller’s input', () => {
     ],
     ['nothing to keep', () => storage.pruneVersions({ keepLatest: 0 })],
     ['no number of days', () => storage.pruneOlderThan({ olderThanDays: Number.NaN })],
+    ['something that is no adapter', () => storage.saveAdapter(undefined as unknown as UserLoRAAdapter)],
+    ['a misspelled option', (userId) => storage.saveAdapter(smallAdapter(userId), 'a', { expectVersion: 1 } as object)],
+    ['no options to prune by', () => storage.pruneVersions(undefined as unknown as { keepLatest: number })],
+    ['keys that are no array', () => storage.loadAdapters(undefined as unknown as [])],
+    [
+      'a budget that is no time',
+      (userId) => storage.loadAdapterOr(userId, 'a', () => smallAdapter(userId), { budgetMs: -1 }),
+    ],
     ['a user id among others', (userId) => storage.loadAdapters([{ userId }, { userId: 'nobody' }])],
   ];
   test.each(calls)('%s is an InvalidAdapterError', async (_, call) => {
@@ -172,6 +182,23 @@ describe('a server that is not as it should be', () => {
       expect(error).toBeInstanceOf(StorageUnavailableError);
       expect(error.message).not.toContain('hunter2');
       expect(error.cause).toBeDefined();
+    }
+  });
+
+  test('a URL that cannot be read is refused by the name of its option, and not repeated', async () => {
+    const bad: [string, LoRAStorageOptions][] = [
+      ['redis', { postgres: bench.postgresUrl, redis: 'redis://:hunter2@127.0.0.1:notaport' }],
+      ['postgres', { postgres: 'postgres://u:hunter2@127.0.0.1:notaport/d', redis: false }],
+      [
+        'postgres.direct',
+        { postgres: { primary: bench.postgresUrl, direct: 'postgres://u:hunter2@h:notaport/d' }, redis: false },
+      ],
+    ];
+    for (const [option, options] of bad) {
+      const error = await LoRAStorage.open(options).catch((reason) => reason);
+      expect(error).toBeInstanceOf(TypeError);
+      expect(error.message).toContain(`option ${option} cannot be read`);
+      expect(inspect(error)).not.toContain('hunter2');
     }
   });
 

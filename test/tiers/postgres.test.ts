@@ -5,6 +5,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { type Key, keyOf } from '../../src/coherence/key.js';
 import { AdapterCorruptError, type VersionConflictError } from '../../src/errors.js';
 import { Database } from '../../src/postgres/database.js';
+import { SERVER_ID } from '../../src/postgres/server-id.js';
 import { PostgresTier } from '../../src/tiers/postgres.js';
 import * as sql from '../../src/tiers/statements.js';
 import { createDatabase, type TestDatabase } from '../support/database.js';
@@ -57,11 +58,11 @@ const versionsOf = async (key: Key) =>
     ])
   ).rows.map(({ version }) => version);
 
-/** A fresh server's transaction ids and start, for comparison. */
+/** A fresh transaction id and the server's number, for comparison. */
 async function now(): Promise<{ xid: number; server: number }> {
   const { rows } = await pool.query(
     `select pg_snapshot_xmax(pg_current_snapshot())::text as xid,
-       (extract(epoch from pg_postmaster_start_time()) * 1000000)::int8::text as server`,
+       ${SERVER_ID}::text as server`,
   );
   return { xid: Number(rows[0].xid), server: Number(rows[0].server) };
 }

@@ -72,12 +72,15 @@ export class Hold {
     }
   }
 
-  async #isLast({ client }: Session): Promise<boolean> {
+  async #isLast({ client, socket }: Session): Promise<boolean> {
     try {
       await client.query('select pg_advisory_unlock_shared($1)', [LOCK]);
       const { rows } = await client.query('select pg_try_advisory_lock($1) as alone', [LOCK]);
       return rows[0].alone === true;
     } catch (cause) {
+      // Somebody who left at the same moment was the last and ends the server: the hold is gone with the session.
+      const ending = cause instanceof pg.DatabaseError && cause.code?.startsWith('57P') === true;
+      if (ending || socket.destroyed) return false;
       const postmaster = await readPostmaster(this.#cluster);
       if (postmaster === undefined || !(await isPostmaster(this.#cluster, postmaster.pid))) return false;
       throw new StorageUnavailableError(`Postgres in ${this.#cluster.directory} could not be left`, { cause });
