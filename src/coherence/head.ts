@@ -28,124 +28,153 @@ export interface Horizon {
   readonly xid: number;
 }
 
+/** All that a node knows. Plain, so that a test can copy it and walk every order of events. */
+export interface Knowledge {
+  readonly floors: Map<string, number>;
+  /** Keys of which a write may have been committed unheard, and since when. */
+  readonly doubts: Map<string, number>;
+  horizon: Horizon | undefined;
+  /** Send time of the last heartbeat that came back. */
+  provenAt: number;
+  /** The horizon lost last, and until when it covered what it covered. */
+  past: (Horizon & { readonly era: number; readonly until: number }) | undefined;
+  /** Grows when the horizon is lost, so that a horizon asked for before that is not taken for a new one. */
+  era: number;
+  /** Without an ear: readings from before floors were forgotten do not count. */
+  forgottenAt: number;
+}
+
+/** What a node knows that has just begun. */
+export function nothingKnown(): Knowledge {
+  return {
+    floors: new Map(),
+    doubts: new Map(),
+    horizon: undefined,
+    provenAt: Number.NEGATIVE_INFINITY,
+    past: undefined,
+    era: 1,
+    forgottenAt: Number.NEGATIVE_INFINITY,
+  };
+}
+
 export class Coherence {
   readonly #maxStalenessMs: number;
   readonly #feed: boolean;
   readonly #maxFloors: number;
-  readonly #floors = new Map<string, number>();
-  /** Keys of which a write may have been committed unheard, and since when. */
-  readonly #doubts = new Map<string, number>();
+  readonly #known: Knowledge;
 
-  #horizon: Horizon | undefined;
-  /** Send time of the last heartbeat that came back. */
-  #provenAt = Number.NEGATIVE_INFINITY;
-  /** The horizon lost last, and until when it covered what it covered. */
-  #past: (Horizon & { readonly era: number; readonly until: number }) | undefined;
-  /** Grows when the horizon is lost, so that a horizon asked for before that is not taken for a new one. */
-  #era = 1;
-  /** Without an ear: readings from before floors were forgotten do not count. */
-  #forgottenAt = Number.NEGATIVE_INFINITY;
-
-  constructor(options: { maxStalenessMs: number; changeFeed: boolean; maxFloors?: number }) {
+  constructor(
+    options: { maxStalenessMs: number; changeFeed: boolean; maxFloors?: number },
+    known: Knowledge = nothingKnown(),
+  ) {
     this.#maxStalenessMs = options.maxStalenessMs;
     this.#feed = options.changeFeed;
     this.#maxFloors = options.maxFloors ?? 100_000;
+    this.#known = known;
   }
 
   // ── events ──
 
   /** Somebody said that `key` is at `revision`. True when that was news. */
   raise(key: string, revision: number, now: number): boolean {
-    const floor = this.#floors.get(key);
+    const floor = this.#known.floors.get(key);
     if (floor !== undefined && floor >= revision) return false;
-    if (floor === undefined && this.#floors.size >= this.#maxFloors) this.forget(now);
-    this.#floors.set(key, revision);
+    if (floor === undefined && this.#known.floors.size >= this.#maxFloors) this.forget(now);
+    this.#known.floors.set(key, revision);
     return true;
   }
 
   /** A write of `key` was sent and not answered: what was read before now may be older than it. */
   doubt(key: string, now: number): void {
-    if (this.#doubts.size >= this.#maxFloors) this.forget(now);
-    this.#doubts.set(key, now);
+    if (this.#known.doubts.size >= this.#maxFloors) this.forget(now);
+    this.#known.doubts.set(key, now);
   }
 
   /** Drops every floor. What they guarded must be verified anew, or an old reading would pass for a new one. */
   forget(now: number): void {
-    this.#floors.clear();
-    this.#doubts.clear();
-    this.#forgottenAt = now;
+    this.#known.floors.clear();
+    this.#known.doubts.clear();
+    this.#known.forgottenAt = now;
     this.loseHorizon();
   }
 
   /** The ear has a gap: it was cut, or more changed than it was told. Returns the era to ask a horizon for. */
   loseHorizon(): number {
-    if (this.#horizon) this.#past = { ...this.#horizon, era: this.#era, until: this.#provenAt };
-    this.#horizon = undefined;
-    return ++this.#era;
+    if (this.#known.horizon)
+      this.#known.past = { ...this.#known.horizon, era: this.#known.era, until: this.#known.provenAt };
+    this.#known.horizon = undefined;
+    return ++this.#known.era;
   }
 
   get era(): number {
-    return this.#era;
+    return this.#known.era;
   }
 
   /** The ear listens, and noted `horizon` by a query sent at `sentAt` in `era`. False: too late, ask again. */
   listen(horizon: Horizon, era: number, sentAt: number): boolean {
-    if (era !== this.#era) return false;
-    this.#horizon = horizon;
-    this.#provenAt = Math.max(this.#provenAt, sentAt);
+    if (era !== this.#known.era) return false;
+    this.#known.horizon = horizon;
+    this.#known.provenAt = Math.max(this.#known.provenAt, sentAt);
     return true;
   }
 
   /** A heartbeat sent at `sentAt` came back through the ear. */
   heartbeat(sentAt: number): void {
-    this.#provenAt = Math.max(this.#provenAt, sentAt);
+    this.#known.provenAt = Math.max(this.#known.provenAt, sentAt);
   }
 
   // ── decisions ──
 
   /** To be noted before Postgres is asked. */
   ask(now: number): Asked {
-    return { verifiedAt: now, era: this.#horizon === undefined ? 0 : this.#era };
+    return { verifiedAt: now, era: this.#known.horizon === undefined ? 0 : this.#known.era };
   }
 
   /** May this reading be served without asking Postgres? */
   counts(reading: Reading, now: number): boolean {
-    if (this.#feed) return now - this.#provenAt < this.#maxStalenessMs && covered(this.#horizon, this.#era, reading);
+    if (this.#feed)
+      return (
+        now - this.#known.provenAt < this.#maxStalenessMs && covered(this.#known.horizon, this.#known.era, reading)
+      );
     return (
-      reading.server !== 0 && now - reading.verifiedAt < this.#maxStalenessMs && reading.verifiedAt > this.#forgottenAt
+      reading.server !== 0 &&
+      now - reading.verifiedAt < this.#maxStalenessMs &&
+      reading.verifiedAt > this.#known.forgottenAt
     );
   }
 
   /** The fence: is `reading` not older than what was heard of `key`, and younger than any doubt about it? */
   admits(key: string, reading: Reading): boolean {
-    const doubtedAt = this.#doubts.get(key);
+    const doubtedAt = this.#known.doubts.get(key);
     if (doubtedAt !== undefined) {
       if (reading.verifiedAt <= doubtedAt) return false;
-      this.#doubts.delete(key);
+      this.#known.doubts.delete(key);
     }
     return !this.outdated(key, reading);
   }
 
   /** Was something newer heard of `key`? */
   outdated(key: string, reading: Reading): boolean {
-    return reading.revision < (this.#floors.get(key) ?? 0);
+    return reading.revision < (this.#known.floors.get(key) ?? 0);
   }
 
   /** Monotonic ms at which this reading was last known to be the latest. */
   knownLatestAt(reading: Reading): number {
-    if (covered(this.#horizon, this.#era, reading)) return Math.max(reading.verifiedAt, this.#provenAt);
-    if (covered(this.#past, this.#past?.era, reading)) return Math.max(reading.verifiedAt, this.#past?.until ?? 0);
+    if (covered(this.#known.horizon, this.#known.era, reading))
+      return Math.max(reading.verifiedAt, this.#known.provenAt);
+    if (covered(this.#known.past, this.#known.past?.era, reading))
+      return Math.max(reading.verifiedAt, this.#known.past?.until ?? 0);
     return reading.verifiedAt;
   }
 
   /** The server and database that the ear listens to, while it does. */
   get hears(): number | undefined {
-    return this.#horizon?.server;
+    return this.#known.horizon?.server;
   }
 
   /** Whether the ear's lease runs. */
   live(now: number): boolean {
-    return this.#horizon !== undefined && now - this.#provenAt < this.#maxStalenessMs;
+    return this.#known.horizon !== undefined && now - this.#known.provenAt < this.#maxStalenessMs;
   }
 }
 

@@ -5,6 +5,7 @@
 import { Flights } from '../coherence/flight.js';
 import type { Coherence } from '../coherence/head.js';
 import type { Key } from '../coherence/key.js';
+import { type AskPostgres, LoadSteps, type Next, type Serve } from '../coherence/load.js';
 import { AdapterCorruptError, StorageUnavailableError } from '../errors.js';
 import type { Entry } from '../tiers/entry.js';
 import type { MemoryTier } from '../tiers/memory.js';
@@ -32,13 +33,12 @@ interface Parts {
   readonly staleIfErrorMs: number;
 }
 
-/** A body that may still be the latest, and what a fill of Redis may go over. */
-interface Candidate {
-  readonly held: Entry | undefined;
-  readonly tier: Tier;
-  readonly seen: Buffer | undefined;
-  /** Of what Redis holds: a fill must not go back behind it. */
-  readonly seenRevision: number;
+type Steps = LoadSteps<Entry, Buffer>;
+
+interface Asking {
+  readonly key: Key;
+  readonly steps: Steps;
+  readonly next: AskPostgres<Entry>;
 }
 
 export class Loader {
@@ -80,7 +80,7 @@ export class Loader {
 
   /** One round trip per tier for all. result[i] answers keys[i]; a key given twice is asked for once. */
   async loadMany(keys: readonly Key[]): Promise<(Loaded | AdapterCorruptError)[]> {
-    const { memory, redis } = this.#parts;
+    const { memory } = this.#parts;
     const answers = new Map<string, Loaded | AdapterCorruptError>();
     const missing: Key[] = [];
     for (const key of new Map(keys.map((key) => [key.id, key])).values()) {
@@ -90,22 +90,16 @@ export class Loader {
       else answers.set(key.id, { entry, tier: 'memory', stale: false });
     }
 
-    const unheld = missing.filter((key) => memory?.get(key.userId, key.adapterName) === undefined);
-    const found = new Map<string, RedisAnswer>();
-    if (redis !== undefined && unheld.length > 0) {
-      const read = await redis.readMany(unheld);
-      for (const [i, key] of unheld.entries()) found.set(key.id, read[i] as RedisAnswer);
+    const asking: Asking[] = [];
+    for (const { key, steps, next } of await this.#readRedis(missing)) {
+      // readMany leaves tokens by itself: where it could not, there is none.
+      const then = next.do === 'claim' ? steps.claimed(undefined, performance.now()) : next;
+      if (then.do === 'ask postgres') asking.push({ key, steps, next: then });
+      else if (then.do === 'serve') answers.set(key.id, this.#fromRedis(then));
     }
-
-    const asked: Key[] = [];
-    for (const key of missing) {
-      const served = this.#fromRedis(key, found.get(key.id));
-      if (served === undefined) asked.push(key);
-      else answers.set(key.id, served);
-    }
-    if (asked.length > 0) {
-      const loaded = await this.#askPostgres(asked, found);
-      for (const [i, key] of asked.entries()) answers.set(key.id, loaded[i] as Loaded | AdapterCorruptError);
+    if (asking.length > 0) {
+      const loaded = await this.#askPostgres(asking);
+      for (const [i, { key }] of asking.entries()) answers.set(key.id, loaded[i] as Loaded | AdapterCorruptError);
     }
     return keys.map((key) => answers.get(key.id) as Loaded | AdapterCorruptError);
   }
@@ -116,108 +110,85 @@ export class Loader {
   }
 
   async #fetch(key: Key): Promise<Loaded> {
-    const { memory, redis, coherence } = this.#parts;
-    const held = memory?.get(key.userId, key.adapterName);
-    const answer = held === undefined ? await redis?.read(key) : undefined;
-    const served = this.#fromRedis(key, answer);
-    if (served !== undefined) return served;
-
-    const seen = answer === undefined ? undefined : (answer.seen ?? (await redis?.claim(key)));
-    const candidate = this.#candidate(key, answer?.entry, seen);
+    const { redis, postgres } = this.#parts;
+    const steps = this.#steps(key);
+    let next = steps.begin(performance.now());
+    if (next.do === 'read redis' && redis !== undefined)
+      next = steps.redisAnswered(await redis.read(key), performance.now());
+    if (next.do === 'claim' && redis !== undefined) next = steps.claimed(await redis.claim(key), performance.now());
+    if (next.do === 'serve') return this.#fromRedis(next);
+    const asking = next as AskPostgres<Entry>;
     try {
-      const asked = coherence.ask(performance.now());
-      const entry = await this.#parts.postgres.load(key, candidate.held, asked);
-      return this.#arrived(key, candidate, entry);
+      const entry = await postgres.load(key, asking.held, asking.asked);
+      return this.#arrived(key, asking, steps.postgresAnswered(entry));
     } catch (error) {
-      const stale = error instanceof StorageUnavailableError ? this.#stale(key, candidate) : undefined;
+      const stale = error instanceof StorageUnavailableError ? steps.postgresUnavailable(performance.now()) : undefined;
       if (stale !== undefined) return stale;
       if (error instanceof AdapterCorruptError) this.#corrupt(key, error);
       throw error;
     }
   }
 
-  /** The Postgres half of loadMany. */
-  async #askPostgres(
-    keys: readonly Key[],
-    found: ReadonlyMap<string, RedisAnswer>,
-  ): Promise<(Loaded | AdapterCorruptError)[]> {
-    const { postgres, coherence } = this.#parts;
-    const candidates = keys.map((key) => {
-      const answer = found.get(key.id);
-      return this.#candidate(key, answer?.entry, answer?.seen);
+  /** The Redis half of loadMany, for keys that memory cannot serve. */
+  async #readRedis(keys: readonly Key[]): Promise<{ key: Key; steps: Steps; next: Next<Entry, Buffer> }[]> {
+    const now = performance.now();
+    const begun = keys.map((key) => {
+      const steps = this.#steps(key);
+      return { key, steps, next: steps.begin(now) };
     });
+    const reading = begun.filter(({ next }) => next.do === 'read redis');
+    const found =
+      reading.length === 0 ? [] : ((await this.#parts.redis?.readMany(reading.map(({ key }) => key))) ?? []);
+    for (const [i, read] of reading.entries()) {
+      read.next = read.steps.redisAnswered(found[i] as RedisAnswer, performance.now());
+    }
+    return begun;
+  }
+
+  /** The Postgres half of loadMany. */
+  async #askPostgres(asking: readonly Asking[]): Promise<(Loaded | AdapterCorruptError)[]> {
     try {
-      const entries = await postgres.loadMany(
-        keys,
-        candidates.map((candidate) => candidate.held),
-        coherence.ask(performance.now()),
+      const entries = await this.#parts.postgres.loadMany(
+        asking.map(({ key }) => key),
+        asking.map(({ next }) => next.held),
+        (asking[0] as Asking).next.asked,
       );
       return entries.map((entry, i) => {
-        const key = keys[i] as Key;
-        if (!(entry instanceof AdapterCorruptError)) return this.#arrived(key, candidates[i] as Candidate, entry);
+        const { key, steps, next } = asking[i] as Asking;
+        if (!(entry instanceof AdapterCorruptError)) return this.#arrived(key, next, steps.postgresAnswered(entry));
         this.#corrupt(key, entry);
         return entry;
       });
     } catch (error) {
-      const stale = keys.map((key, i) => this.#stale(key, candidates[i] as Candidate));
+      const stale = asking.map(({ steps }) => steps.postgresUnavailable(performance.now()));
       if (error instanceof StorageUnavailableError && !stale.includes(undefined)) return stale as Loaded[];
       throw error;
     }
   }
 
-  /** What Redis answered, if it may be served as it is. */
-  #fromRedis(key: Key, answer: RedisAnswer | undefined): Loaded | undefined {
-    const { coherence, redis } = this.#parts;
-    const entry = answer?.entry;
-    if (entry === undefined || redis === undefined) return undefined;
-    if (!coherence.admits(key.id, entry) || !coherence.counts(entry, performance.now())) return undefined;
-    redis.hits++;
-    // Redis cannot say when it was verified; the ear that covers it can.
-    const vouched = { ...entry, verifiedAt: coherence.knownLatestAt(entry) };
-    this.#keep(key, vouched);
-    return { entry: vouched, tier: 'redis', stale: false };
+  #steps(key: Key): Steps {
+    const { coherence, memory, redis, maxStalenessMs, staleIfErrorMs } = this.#parts;
+    return new LoadSteps(key, coherence, memory, { redis: redis !== undefined, maxStalenessMs, staleIfErrorMs });
   }
 
-  #candidate(key: Key, fromRedis: Entry | undefined, seen: Buffer | undefined): Candidate {
-    const { memory, coherence } = this.#parts;
-    // Looked up again: while Redis was asked, a save may have put something newer here.
-    const held = memory?.get(key.userId, key.adapterName);
-    const seenRevision = fromRedis?.revision ?? -1;
-    if (held !== undefined) return { held, tier: 'memory', seen, seenRevision };
-    const usable = fromRedis !== undefined && !coherence.outdated(key.id, fromRedis);
-    return { held: usable ? fromRedis : undefined, tier: 'redis', seen, seenRevision };
+  #fromRedis(served: Serve<Entry, Buffer>): Loaded {
+    if (this.#parts.redis !== undefined) this.#parts.redis.hits++;
+    return served;
   }
 
-  /** Postgres answered: keeps the entry in the tiers above, unless something newer was heard meanwhile. */
-  #arrived(key: Key, candidate: Candidate, entry: Entry): Loaded {
-    const { coherence, redis, tasks } = this.#parts;
-    const unchanged = candidate.held?.revision === entry.revision;
-    const tier = unchanged ? candidate.tier : 'postgres';
-    if (redis !== undefined && candidate.tier === 'redis') {
-      if (unchanged) redis.hits++;
-      else if (candidate.held !== undefined) redis.misses++;
+  /** Postgres answered: counts whether what Redis held was of use, and leaves there what the steps say. */
+  #arrived(key: Key, asking: AskPostgres<Entry>, served: Serve<Entry, Buffer>): Loaded {
+    const { redis, tasks } = this.#parts;
+    const { entry, tier, leave } = served;
+    if (redis === undefined) return served;
+    if (asking.tier === 'redis') {
+      if (tier === 'redis') redis.hits++;
+      else if (asking.held !== undefined) redis.misses++;
     }
-    if (coherence.admits(key.id, entry)) {
-      this.#keep(key, entry);
-      const { seen, seenRevision } = candidate;
-      if (redis !== undefined && seen !== undefined && seenRevision <= entry.revision) {
-        tasks.track(unchanged && tier === 'redis' ? redis.restamp(key, seen, entry) : redis.fill(key, seen, entry));
-      }
+    if (leave !== undefined) {
+      tasks.track(leave.how === 'restamp' ? redis.restamp(key, leave.seen, entry) : redis.fill(key, leave.seen, entry));
     }
-    return { entry, tier, stale: false };
-  }
-
-  #keep(key: Key, entry: Entry): void {
-    this.#parts.memory?.put(key, entry);
-  }
-
-  /** Postgres cannot be asked: what is held may be served for a while, and says so. */
-  #stale(key: Key, { held, tier }: Candidate): Loaded | undefined {
-    const { coherence, maxStalenessMs, staleIfErrorMs } = this.#parts;
-    // Asked again: while Postgres was silent, the bus may have told of something newer.
-    if (held === undefined || staleIfErrorMs === 0 || coherence.outdated(key.id, held)) return undefined;
-    const age = performance.now() - coherence.knownLatestAt(held);
-    return age <= maxStalenessMs + staleIfErrorMs ? { entry: held, tier, stale: true } : undefined;
+    return served;
   }
 
   #corrupt(key: Key, error: AdapterCorruptError): void {

@@ -119,7 +119,7 @@ function sizeOf(entry: Entry): number {
 }
 
 /** A newer revision, or the same one verified later (an unverified entry was verified never). */
-function supersedes(entry: Entry, held: Entry): boolean {
+export function supersedes(entry: Entry, held: Entry): boolean {
   if (entry.revision !== held.revision) return entry.revision > held.revision;
   return held.server === 0 || entry.verifiedAt >= held.verifiedAt;
 }

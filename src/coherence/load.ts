@@ -1,0 +1,143 @@
+/**
+ * One load as a state machine without I/O: what each tier answered goes in, what to do next comes out. The loader performs
+ * it and nothing else decides. Its state is plain, so that a test can copy it and walk every order of events.
+ */
+import type { Asked, Coherence, Reading } from './head.js';
+import type { Key } from './key.js';
+
+/** What the steps need of the tier in memory. */
+export interface Held<E extends Reading> {
+  get(userId: string, adapterName: string): E | undefined;
+  /** Keeps `entry` unless what is held is newer. */
+  put(key: Key, entry: E): unknown;
+  dropBelow(key: Key, revision: number): void;
+  /** Whatever is held must be verified before it is served again. */
+  unverify(key: Key): void;
+}
+
+/** S: the first bytes of what stands in Redis, over which alone a fill may go. */
+export interface Found<E, S> {
+  readonly entry: E | undefined;
+  readonly seen: S | undefined;
+}
+
+export interface AskPostgres<E> {
+  readonly do: 'ask postgres';
+  /** A body that may still be the latest, and where it lies. */
+  readonly held: E | undefined;
+  readonly tier: 'memory' | 'redis';
+  readonly asked: Asked;
+}
+
+export interface Serve<E, S> {
+  readonly do: 'serve';
+  readonly entry: E;
+  /** Where its bytes came from. */
+  readonly tier: 'memory' | 'redis' | 'postgres';
+  /** Served although it could not be verified. */
+  readonly stale: boolean;
+  /** What to leave in Redis, over what was seen there. */
+  readonly leave: { readonly how: 'fill' | 'restamp'; readonly seen: S } | undefined;
+}
+
+export type Next<E, S> = Serve<E, S> | AskPostgres<E> | { readonly do: 'read redis' } | { readonly do: 'claim' };
+
+export interface LoadOptions {
+  readonly redis: boolean;
+  readonly maxStalenessMs: number;
+  readonly staleIfErrorMs: number;
+}
+
+/** How far a load has come. */
+export interface LoadState<E, S> {
+  found: Found<E, S> | undefined;
+  asking: AskPostgres<E> | undefined;
+}
+
+const READ_REDIS = { do: 'read redis' } as const;
+const CLAIM = { do: 'claim' } as const;
+
+export class LoadSteps<E extends Reading, S> {
+  readonly #key: Key;
+  readonly #coherence: Coherence;
+  readonly #memory: Held<E> | undefined;
+  readonly #options: LoadOptions;
+  readonly #state: LoadState<E, S>;
+
+  constructor(
+    key: Key,
+    coherence: Coherence,
+    memory: Held<E> | undefined,
+    options: LoadOptions,
+    state: LoadState<E, S> = { found: undefined, asking: undefined },
+  ) {
+    this.#key = key;
+    this.#coherence = coherence;
+    this.#memory = memory;
+    this.#options = options;
+    this.#state = state;
+  }
+
+  /** Memory has nothing that counts. Where it holds a body, that is verified; Redis is asked where it holds none. */
+  begin(now: number): Next<E, S> {
+    return this.#options.redis && this.#held() === undefined ? READ_REDIS : this.#askPostgres(now);
+  }
+
+  redisAnswered(found: Found<E, S>, now: number): Next<E, S> {
+    const coherence = this.#coherence;
+    const { entry } = found;
+    this.#state.found = found;
+    if (entry !== undefined && coherence.admits(this.#key.id, entry) && coherence.counts(entry, now)) {
+      // Redis cannot say when it was verified; the ear that covers it can.
+      const vouched = { ...entry, verifiedAt: coherence.knownLatestAt(entry) };
+      this.#memory?.put(this.#key, vouched);
+      return { do: 'serve', entry: vouched, tier: 'redis', stale: false, leave: undefined };
+    }
+    return found.seen === undefined ? CLAIM : this.#askPostgres(now);
+  }
+
+  /** The token that was left in Redis; undefined: none, so nothing will be filled. */
+  claimed(seen: S | undefined, now: number): AskPostgres<E> {
+    this.#state.found = { entry: this.#state.found?.entry, seen };
+    return this.#askPostgres(now);
+  }
+
+  /** Keeps the entry in the tiers above, unless something newer was heard meanwhile. */
+  postgresAnswered(entry: E): Serve<E, S> {
+    const { found, asking } = this.#state;
+    const unchanged = asking !== undefined && asking.held?.revision === entry.revision;
+    const tier = unchanged ? asking.tier : 'postgres';
+    if (!this.#coherence.admits(this.#key.id, entry)) {
+      return { do: 'serve', entry, tier, stale: false, leave: undefined };
+    }
+    this.#memory?.put(this.#key, entry);
+    // What Redis holds may be newer than this answer: a fill must not go back behind it.
+    const fills = found?.seen !== undefined && (found.entry?.revision ?? -1) <= entry.revision;
+    const how = tier === 'redis' ? 'restamp' : 'fill';
+    return { do: 'serve', entry, tier, stale: false, leave: fills ? { how, seen: found.seen } : undefined };
+  }
+
+  /** Postgres cannot be asked: what is held may be served for a while, and says so. */
+  postgresUnavailable(now: number): Serve<E, S> | undefined {
+    const { maxStalenessMs, staleIfErrorMs } = this.#options;
+    const { held, tier = 'memory' } = this.#state.asking ?? {};
+    // Asked again: while Postgres was silent, the bus may have told of something newer.
+    if (held === undefined || staleIfErrorMs === 0 || this.#coherence.outdated(this.#key.id, held)) return undefined;
+    if (now - this.#coherence.knownLatestAt(held) > maxStalenessMs + staleIfErrorMs) return undefined;
+    return { do: 'serve', entry: held, tier, stale: true, leave: undefined };
+  }
+
+  #askPostgres(now: number): AskPostgres<E> {
+    // Looked up again: while Redis was asked, a save may have put something newer here.
+    const held = this.#held();
+    const found = this.#state.found?.entry;
+    const usable = found !== undefined && !this.#coherence.outdated(this.#key.id, found) ? found : undefined;
+    const tier = held === undefined ? 'redis' : 'memory';
+    this.#state.asking = { do: 'ask postgres', held: held ?? usable, tier, asked: this.#coherence.ask(now) };
+    return this.#state.asking;
+  }
+
+  #held(): E | undefined {
+    return this.#memory?.get(this.#key.userId, this.#key.adapterName);
+  }
+}
