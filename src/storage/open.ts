@@ -4,6 +4,7 @@
  */
 import { Bus } from '../coherence/bus.js';
 import { ChangeFeed } from '../coherence/change-feed.js';
+import { Changes } from '../coherence/changes.js';
 import { Coherence } from '../coherence/head.js';
 import { keyOf } from '../coherence/key.js';
 import {
@@ -120,8 +121,9 @@ async function build(options: ResolvedOptions, closers: Closer[], close: () => P
   const loader = new Loader({ coherence, memory, redis, postgres, events, tasks, maxStalenessMs, staleIfErrorMs });
   const detach = loader.detach.bind(loader);
   const renewHorizon = () => feed?.renew();
-  const invalidation = new Invalidation({ coherence, memory, redis, events, tasks, detach, renewHorizon });
-  const writer = new Writer({ coherence, memory, redis, postgres, bus, invalidation, tasks, detach });
+  const changes = new Changes(coherence, memory);
+  const invalidation = new Invalidation({ changes, redis, events, tasks, detach, renewHorizon });
+  const writer = new Writer({ changes, memory, redis, postgres, bus, invalidation, tasks, detach, renewHorizon });
 
   closers.push(() => invalidation.close());
   closers.push(() => feed?.close());

@@ -4,7 +4,8 @@
  */
 import type { AdapterRecord } from '../adapter/record.js';
 import type { Bus } from '../coherence/bus.js';
-import type { Coherence } from '../coherence/head.js';
+import type { Changes } from '../coherence/changes.js';
+import type { Asked } from '../coherence/head.js';
 import { type Key, keyOf } from '../coherence/key.js';
 import type { Statement } from '../postgres/database.js';
 import type { Entry } from '../tiers/entry.js';
@@ -18,7 +19,7 @@ import type { Tasks } from './tasks.js';
 const BATCH_ROWS = 500;
 
 interface Parts {
-  readonly coherence: Coherence;
+  readonly changes: Changes<Entry>;
   readonly memory: MemoryTier | undefined;
   readonly redis: RedisTier | undefined;
   readonly postgres: PostgresTier;
@@ -26,6 +27,7 @@ interface Parts {
   readonly invalidation: Invalidation;
   readonly tasks: Tasks;
   readonly detach: (key: Key) => void;
+  readonly renewHorizon: () => void;
 }
 
 export class Writer {
@@ -36,25 +38,24 @@ export class Writer {
   }
 
   async save(key: Key, record: AdapterRecord, expectedVersion?: number): Promise<Entry> {
-    this.#suspect(key);
-    const { coherence, postgres, memory, redis, invalidation } = this.#parts;
-    const asked = coherence.ask(performance.now());
+    const { changes, postgres, redis, invalidation } = this.#parts;
+    const asked = this.#sending(key);
     const entry = await this.#doubting(key, postgres.save(key, record, expectedVersion, asked));
     invalidation.heard(key, entry.revision, 'self');
-    if (coherence.admits(key.id, entry)) memory?.put(key, entry);
+    changes.saved(key, entry);
     this.#tell({ key, revision: entry.revision, version: entry.version }, () => redis?.write(key, entry));
     return entry;
   }
 
   async rollback(key: Key, toVersion: number): Promise<number> {
-    this.#suspect(key);
+    this.#sending(key);
     const written = await this.#doubting(key, this.#parts.postgres.rollback(key, toVersion));
     this.#changed(written);
     return written.version;
   }
 
   async delete(key: Key, version?: number): Promise<number> {
-    this.#suspect(key);
+    this.#sending(key);
     const { deleted, ...written } = await this.#doubting(key, this.#parts.postgres.delete(key, version));
     // 0: there never was such an adapter, and nobody has to be told.
     if (written.revision > 0) this.#changed(written);
@@ -86,22 +87,18 @@ export class Writer {
     }
   }
 
-  /** A write is about to be sent: until its answer is here nothing known of this key is sure. */
-  #suspect(key: Key): void {
-    this.#parts.memory?.unverify(key);
+  #sending(key: Key): Asked {
     this.#parts.detach(key);
+    return this.#parts.changes.sending(key, performance.now());
   }
 
-  /**
-   * A write that failed may have been committed all the same. A load that was under way may have read what was there
-   * before it, and may still bring that: neither it nor what it has brought is trusted.
-   */
   async #doubting<T>(key: Key, write: Promise<T>): Promise<T> {
     try {
       return await write;
     } catch (error) {
-      this.#parts.coherence.doubt(key.id, performance.now());
-      this.#suspect(key);
+      const { changes, detach, renewHorizon } = this.#parts;
+      if (changes.unanswered(key, performance.now()).renew) renewHorizon();
+      detach(key);
       throw error;
     }
   }

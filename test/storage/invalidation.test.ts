@@ -4,6 +4,7 @@
  */
 import { beforeAll, describe, expect, test } from 'vitest';
 import { encodeAdapter } from '../../src/adapter/codec.js';
+import { Changes } from '../../src/coherence/changes.js';
 import { Coherence } from '../../src/coherence/head.js';
 import { keyOf } from '../../src/coherence/key.js';
 import type { LoRAStorageOptions } from '../../src/options.js';
@@ -138,8 +139,7 @@ test('late word of the very version that was loaded meanwhile is no event; word 
   const coherence = new Coherence({ maxStalenessMs: 1000, changeFeed: true });
   const nothing = () => undefined;
   const parts = {
-    coherence,
-    memory,
+    changes: new Changes(coherence, memory),
     redis: undefined,
     events,
     tasks: new Tasks(),

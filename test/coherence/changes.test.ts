@@ -1,0 +1,33 @@
+/** What a node does about changes, event by event: what is left to be done outside is part of each answer. */
+import { expect, test } from 'vitest';
+import { Changes } from '../../src/coherence/changes.js';
+import { Coherence } from '../../src/coherence/head.js';
+import { keyOf } from '../../src/coherence/key.js';
+
+const [a, b] = ['a', 'b'].map((name) => keyOf('00000000-0000-4000-8000-000000000001', name)) as [
+  ReturnType<typeof keyOf>,
+  ReturnType<typeof keyOf>,
+];
+
+function changes(maxFloors = 100): Changes<never> {
+  return new Changes(new Coherence({ maxStalenessMs: 1000, changeFeed: true, maxFloors }), undefined);
+}
+
+test('what only the change feed told of is cleared, unless the bus confirms it or something newer', () => {
+  const told = changes();
+  expect(told.heard(a, 5, 'change-feed', 0)).toMatchObject({ unconfirmed: true, invalidated: true });
+  expect(told.heard(b, 5, 'change-feed', 0)).toMatchObject({ unconfirmed: true });
+  expect(told.heard(b, 4, 'bus', 0)).toBeUndefined();
+  expect(told.heard(a, 5, 'bus', 0)).toBeUndefined();
+  expect(told.takeUnconfirmed()).toEqual([{ key: b, revision: 5 }]);
+  expect(told.takeUnconfirmed()).toEqual([]);
+});
+
+test('dropped floors ask for a new horizon, and so do dropped doubts', () => {
+  const full = changes(1);
+  expect(full.heard(a, 5, 'bus', 0)?.renew).toBe(false);
+  expect(full.heard(b, 5, 'bus', 0)?.renew).toBe(true);
+  const doubting = changes(1);
+  expect(doubting.unanswered(a, 0).renew).toBe(false);
+  expect(doubting.unanswered(b, 0).renew).toBe(true);
+});
