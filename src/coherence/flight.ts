@@ -1,23 +1,46 @@
+/** Single flight, and a promise that a caller may leave. */
+interface Flight<T> {
+  readonly landed: Promise<T>;
+  readonly begunAt: number;
+}
+
+/**
+ * Whether a caller who asks now may be given what was asked for then. Word of a newer version detaches a flight; where no
+ * word comes (a deaf ear, a process that was stopped) its age must not exceed what a cached entry may be served for.
+ */
+export function mayJoin(begunAt: number, now: number, maxAgeMs: number): boolean {
+  return now - begunAt < maxAgeMs;
+}
+
 /**
  * Single flight: callers who want the same key while it is being fetched wait for that one fetch. A caller that aborts
  * leaves alone; the flight goes on for the others and for the cache.
  */
 export class Flights<T> {
-  readonly #flights = new Map<string, Promise<T>>();
+  readonly #flights = new Map<string, Flight<T>>();
+  readonly #maxAgeMs: number;
 
   /** Loads that joined another's flight. */
   coalesced = 0;
 
+  /** Nobody joins a flight that is as old as that. */
+  constructor(maxAgeMs = Number.POSITIVE_INFINITY) {
+    this.#maxAgeMs = maxAgeMs;
+  }
+
   /** Joins the flight of `key`, or starts one with `fetch`. */
   join(key: string, fetch: () => Promise<T>, signal?: AbortSignal): Promise<T> {
     if (signal?.aborted) return Promise.reject(signal.reason);
-    let flight = this.#flights.get(key);
-    if (flight) {
+    const now = performance.now();
+    const flight = this.#flights.get(key);
+    let landed: Promise<T>;
+    if (flight !== undefined && mayJoin(flight.begunAt, now, this.#maxAgeMs)) {
       this.coalesced++;
+      landed = flight.landed;
     } else {
-      flight = this.#start(key, fetch);
+      landed = this.#start(key, fetch, now);
     }
-    return signal ? untilAborted(flight, signal) : flight;
+    return signal ? untilAborted(landed, signal) : landed;
   }
 
   /** Later callers start anew: what is under way began before something they must see. */
@@ -25,12 +48,12 @@ export class Flights<T> {
     this.#flights.delete(key);
   }
 
-  #start(key: string, fetch: () => Promise<T>): Promise<T> {
-    const flight = fetch().finally(() => {
-      if (this.#flights.get(key) === flight) this.#flights.delete(key);
+  #start(key: string, fetch: () => Promise<T>, begunAt: number): Promise<T> {
+    const landed = fetch().finally(() => {
+      if (this.#flights.get(key)?.landed === landed) this.#flights.delete(key);
     });
-    this.#flights.set(key, flight);
-    return flight;
+    this.#flights.set(key, { landed, begunAt });
+    return landed;
   }
 }
 

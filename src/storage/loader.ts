@@ -43,10 +43,11 @@ interface Asking {
 
 export class Loader {
   readonly #parts: Parts;
-  readonly #flights = new Flights<Loaded>();
+  readonly #flights: Flights<Loaded>;
 
   constructor(parts: Parts) {
     this.#parts = parts;
+    this.#flights = new Flights(parts.maxStalenessMs);
   }
 
   get coalesced(): number {

@@ -1,6 +1,6 @@
 /** Single flight: who joins, who leaves, and what is left behind. */
 import { afterEach, beforeEach, expect, test } from 'vitest';
-import { Flights, untilAborted } from '../../src/coherence/flight.js';
+import { Flights, mayJoin, untilAborted } from '../../src/coherence/flight.js';
 
 const unhandled: unknown[] = [];
 const note = (reason: unknown) => unhandled.push(reason);
@@ -139,4 +139,17 @@ test('a signal outlives many calls: each takes its listener with it', async () =
   await expect(untilAborted(Promise.reject(new Error('b')), counted)).rejects.toThrow('b');
   await turns();
   expect(heard.toSorted()).toEqual(['off', 'off', 'on', 'on']);
+});
+
+test('a flight that is too old is not joined: its answer may be older than any cached entry that is served', async () => {
+  expect([99, 100, 101].map((now) => mayJoin(0, now, 100))).toEqual([true, false, false]);
+  const flights = new Flights<string>(0);
+  const fetch = new Fetch();
+  const joined = [flights.join('a', fetch.start), flights.join('a', fetch.start)];
+  expect(fetch.started).toBe(2);
+  // The first ends last, and must not take the place of the second.
+  fetch.resolve(1, 'new');
+  fetch.resolve(0, 'old');
+  expect(await Promise.all(joined)).toEqual(['old', 'new']);
+  expect(flights.coalesced).toBe(0);
 });
