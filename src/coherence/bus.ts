@@ -8,7 +8,8 @@ import type { Cluster, Redis } from 'ioredis';
 import { DeadlineError, within } from '../deadline.js';
 
 export interface BusEvents {
-  heard(userId: string, adapterName: string, revision: number): void;
+  /** settled: its writer says that Redis holds nothing older. */
+  heard(userId: string, adapterName: string, revision: number, settled: boolean): void;
   live(afterMs: number): void;
   lost(cause: Error): void;
 }
@@ -19,6 +20,8 @@ interface Message {
   readonly revision: number;
   readonly version: number;
   readonly origin: string;
+  /** False: Redis did not take the write that this tells of. */
+  readonly settled?: boolean;
 }
 
 export class Bus {
@@ -80,10 +83,15 @@ export class Bus {
     await this.#subscribe();
   }
 
-  /** Tells every node that `key` is at `revision`. Rejects when Redis does not take it. */
-  async publish(key: { userId: string; adapterName: string }, revision: number, version: number): Promise<void> {
+  /** Tells every node that `key` is at `revision`, and whether Redis knows. Rejects when Redis does not take the message. */
+  async publish(
+    key: { userId: string; adapterName: string },
+    revision: number,
+    version: number,
+    settled = true,
+  ): Promise<void> {
     const { userId, adapterName } = key;
-    const message: Message = { userId, adapterName, revision, version, origin: this.#origin };
+    const message: Message = { userId, adapterName, revision, version, origin: this.#origin, settled };
     await within(this.#publisher.publish(this.#channel, JSON.stringify(message)), this.#timeoutMs, 'Redis');
     this.published++;
   }
@@ -151,7 +159,7 @@ export class Bus {
     const message = parse(text);
     if (message === undefined || message.origin === this.#origin) return;
     this.received++;
-    this.#events.heard(message.userId, message.adapterName, message.revision);
+    this.#events.heard(message.userId, message.adapterName, message.revision, message.settled !== false);
   }
 
   #lose(cause: Error): void {

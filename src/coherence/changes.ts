@@ -31,16 +31,20 @@ export class Changes<E extends Reading> {
     this.#unconfirmed = unconfirmed;
   }
 
-  /** `key` is at `revision`. Undefined where that is no news; otherwise loads under way answer only those who wait. */
-  heard(key: Key, revision: number, via: Via, now: number): Heard | undefined {
+  /**
+   * `key` is at `revision`. Undefined where that is no news; otherwise loads under way answer only those who wait.
+   * settled: whoever tells of it says that Redis holds nothing older.
+   */
+  heard(key: Key, revision: number, via: Via, now: number, settled = via !== 'change-feed'): Heard | undefined {
     const coherence = this.#coherence;
     const waiting = this.#unconfirmed.get(key.id);
-    if (via === 'bus' && waiting !== undefined && waiting.revision <= revision) this.#unconfirmed.delete(key.id);
+    if (via === 'bus' && settled && waiting !== undefined && waiting.revision <= revision)
+      this.#unconfirmed.delete(key.id);
     const { era } = coherence;
     if (!coherence.raise(key.id, revision, now)) return undefined;
     const held = this.#memory?.get(key.userId, key.adapterName);
     this.#memory?.dropBelow(key, revision);
-    const unconfirmed = via === 'change-feed';
+    const unconfirmed = !settled;
     if (unconfirmed) this.#unconfirmed.set(key.id, { key, revision });
     // Late word of what was loaded meanwhile raises the floor, and replaces nothing.
     const invalidated = held === undefined || held.revision < revision;

@@ -32,9 +32,10 @@ export class Invalidation {
     this.#parts = parts;
   }
 
-  heard(key: Key, revision: number, via: Via): void {
+  /** settled: whoever tells of it says that Redis holds nothing older. */
+  heard(key: Key, revision: number, via: Via, settled = via !== 'change-feed'): void {
     const { changes, redis, events, detach, renewHorizon } = this.#parts;
-    const heard = changes.heard(key, revision, via, performance.now());
+    const heard = changes.heard(key, revision, via, performance.now(), settled);
     if (heard === undefined) return;
     if (heard.renew) renewHorizon();
     detach(key);

@@ -96,7 +96,7 @@ async function build(options: ResolvedOptions, closers: Closer[], close: () => P
     });
     const reach = { prefix: `${namespace}:${FORMAT}:`, maxStalenessMs, timeoutMs: redisTimeoutMs };
     bus = new Bus(connections.client, connections.subscriber, reach, {
-      heard: (userId, name, revision) => invalidation.heard(keyOf(userId, name), revision, 'bus'),
+      heard: (userId, name, revision, settled) => invalidation.heard(keyOf(userId, name), revision, 'bus', settled),
       live: busReport.recovered,
       lost: busReport.degraded,
     });

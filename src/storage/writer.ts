@@ -110,14 +110,14 @@ export class Writer {
     this.#tell(written, () => redis?.clear(written.key, written.revision));
   }
 
-  /** Redis first, then the other nodes: the message says that Redis is right. */
-  #tell({ key, revision, version }: Written, writeRedis: () => Promise<void> | undefined): void {
+  /** Redis first, then the other nodes: the message says whether Redis is right. */
+  #tell({ key, revision, version }: Written, writeRedis: () => Promise<boolean> | undefined): void {
     const { bus, tasks } = this.#parts;
     if (bus === undefined) return;
     const tell = async () => {
-      await writeRedis();
+      const settled = await writeRedis();
       // Redis being away was counted there; the change feed tells the others.
-      await bus.publish(key, revision, version).catch(() => undefined);
+      await bus.publish(key, revision, version, settled).catch(() => undefined);
     };
     tasks.track(tell());
   }

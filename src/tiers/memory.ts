@@ -3,6 +3,7 @@
  * A hit is two Map lookups by strings the caller already has and one by identity: joining a key costs more than all three.
  */
 import { LRUCache } from 'lru-cache';
+import type { Reading } from '../coherence/head.js';
 import type { Key } from '../coherence/key.js';
 import type { Entry } from './entry.js';
 
@@ -119,7 +120,7 @@ function sizeOf(entry: Entry): number {
 }
 
 /** A newer revision, or the same one verified later (an unverified entry was verified never). */
-export function supersedes(entry: Entry, held: Entry): boolean {
+export function supersedes(entry: Reading, held: Reading): boolean {
   if (entry.revision !== held.revision) return entry.revision > held.revision;
   return held.server === 0 || entry.verifiedAt >= held.verifiedAt;
 }

@@ -141,15 +141,15 @@ export class RedisTier {
     await this.#fenced(() => this.#scripts.loraRestamp(this.redisKey(key), seen, header));
   }
 
-  /** After a save: keeps `entry` unless something newer stands there. */
-  async write(key: Key, entry: Entry): Promise<void> {
+  /** After a save: keeps `entry` unless something newer stands there. False: Redis did not answer. */
+  async write(key: Key, entry: Entry): Promise<boolean> {
     const value = encodeEntry(key, entry);
-    await this.#fenced(() => this.#scripts.loraWrite(this.redisKey(key), entry.revision, value, this.#ttl()));
+    return await this.#fenced(() => this.#scripts.loraWrite(this.redisKey(key), entry.revision, value, this.#ttl()));
   }
 
-  /** The adapter is at `revision` now: removes what is older. */
-  async clear(key: Key, revision: number): Promise<void> {
-    await this.#try(() => this.#scripts.loraClear(this.redisKey(key), revision));
+  /** The adapter is at `revision` now: removes what is older. False: Redis did not answer. */
+  async clear(key: Key, revision: number): Promise<boolean> {
+    return (await this.#try(() => this.#scripts.loraClear(this.redisKey(key), revision))) !== undefined;
   }
 
   /** Removes everything kept of a user, names this process never heard of included. */
@@ -213,8 +213,11 @@ export class RedisTier {
     return { values: read[1] as (Buffer | null)[], placed: claims.map(([, reply]) => reply === 'OK') };
   }
 
-  async #fenced(script: () => Promise<number>): Promise<void> {
-    if ((await this.#try(script)) === 0) this.fenced++;
+  /** Whether Redis answered; that it refused is counted. */
+  async #fenced(script: () => Promise<number>): Promise<boolean> {
+    const reply = await this.#try(script);
+    if (reply === 0) this.fenced++;
+    return reply !== undefined;
   }
 
   /** The call's result, or undefined after a failure that was counted. */

@@ -31,3 +31,13 @@ test('dropped floors ask for a new horizon, and so do dropped doubts', () => {
   expect(doubting.unanswered(a, 0).renew).toBe(false);
   expect(doubting.unanswered(b, 0).renew).toBe(true);
 });
+
+test('a bus message of a write that Redis did not take confirms nothing, and has Redis cleared itself', () => {
+  const told = changes();
+  told.heard(a, 5, 'change-feed', 0);
+  told.heard(a, 5, 'bus', 0, false);
+  expect(told.takeUnconfirmed()).toEqual([{ key: a, revision: 5 }]);
+  expect(told.heard(a, 6, 'bus', 0, false)?.unconfirmed).toBe(true);
+  expect(told.heard(a, 6, 'change-feed', 0)).toBeUndefined();
+  expect(told.takeUnconfirmed()).toEqual([{ key: a, revision: 6 }]);
+});
