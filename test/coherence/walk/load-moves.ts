@@ -1,0 +1,112 @@
+/**
+ * Steps of loads: what an answer shows and its arrival are steps of their own, so that anything may come between. Two are
+ * one where nothing between could tell: a load begins when Redis looks for it, and leaves its token when it hears of nothing.
+ */
+
+import type { Moves } from './moves.js';
+import type { Actor } from './node.js';
+import { xmin } from './postgres-model.js';
+import { type Scripts, tokenValue } from './redis-model.js';
+import { type Body, type Fill, type Flight, type Node, SERVER, type World } from './world.js';
+
+export const loads: Moves = function* (world, i, act, { rules }) {
+  const node = world.nodes[i];
+  const counts = node.memory !== undefined && rules.coherence(node.known).counts(node.memory, node.now + 1);
+  if (world.loads > 0 && !counts) {
+    yield act(i, 'a load begins', (next, actor) => {
+      const { node } = actor;
+      next.loads--;
+      const least = Math.max(node.heard, node.expired, node.unanswered);
+      const open = node.flights.find(({ detached, begunAt }) => !detached && rules.joins(begunAt, node.now));
+      if (open !== undefined) {
+        open.least = Math.max(open.least, least);
+        return;
+      }
+      const state = { found: undefined, asking: undefined };
+      const flight: Flight = { state, at: 'got', answer: undefined, least, begunAt: node.now, detached: false };
+      if (actor.steps(flight).begin(node.now).do === 'ask postgres') flight.at = 'asked';
+      else flight.state.found = { entry: next.redis?.entry, seen: next.redis?.seen };
+      node.flights.push(flight);
+    });
+  }
+  for (const [k, { at }] of node.flights.entries()) {
+    if (at === 'got') {
+      yield act(
+        i,
+        `load ${k} has the answer of Redis`,
+        (next, actor, { scripts }) => {
+          const flight = actor.node.flights[k] as Flight;
+          const { state } = flight;
+          const then = actor
+            .steps(flight)
+            .redisAnswered(state.found ?? { entry: undefined, seen: undefined }, actor.node.now);
+          if (then.do === 'serve') return served(actor.node, k, then.entry, actor.node.heard);
+          flight.at = 'asked';
+          if (then.do === 'claim') leaveToken(next, actor, flight, scripts);
+          return undefined;
+        },
+        true,
+      );
+    } else if (at === 'asked') {
+      yield act(
+        i,
+        `Postgres reads r${world.pg.revision} for load ${k}`,
+        ({ pg }, { node }) => {
+          const flight = node.flights[k] as Flight;
+          const { verifiedAt = 0, era = 0 } = flight.state.asking?.asked ?? {};
+          flight.answer = {
+            revision: pg.revision,
+            version: pg.version,
+            server: SERVER,
+            xid: xmin(pg),
+            verifiedAt,
+            era,
+          };
+          flight.at = 'read';
+        },
+        true,
+      );
+    } else {
+      yield act(i, `load ${k} has the answer of Postgres`, (_, actor) => {
+        const flight = actor.node.flights[k] as Flight;
+        const { entry, leave } = actor.steps(flight).postgresAnswered(flight.answer as Body);
+        if (leave !== undefined) actor.node.fills.push({ ...leave, entry });
+        return served(actor.node, k, entry, 0);
+      });
+    }
+  }
+  for (const [k, { how, entry }] of node.fills.entries()) {
+    yield act(i, `a ${how} with r${entry.revision} reaches Redis`, (next, { node }, { scripts }) => {
+      const [{ seen }] = node.fills.splice(k, 1) as [Fill];
+      next.redis = scripts[how](next.redis, seen, entry);
+    });
+  }
+};
+
+/** The flight ends; what is wrong with its answer, if anything. */
+function served(node: Node, k: number, entry: Body, least: number): string | undefined {
+  const [flight] = node.flights.splice(k, 1) as [Flight];
+  const expected = Math.max(flight.least, least);
+  if (entry.revision >= expected) return undefined;
+  return `a load was answered with r${entry.revision}, though r${expected} was heard of, or long committed, when it was asked`;
+}
+
+/** Nothing stood there: a token is left, and Postgres is asked whether or not it was the first. */
+function leaveToken(next: World, actor: Actor, flight: Flight, { claim }: Scripts): void {
+  const token = freshToken(next);
+  const { seen } = tokenValue(token);
+  next.redis = claim(next.redis, token);
+  actor.steps(flight).claimed(next.redis.seen === seen ? seen : undefined, actor.node.now);
+}
+
+/** The smallest number that no token under way has. */
+function freshToken({ redis, copy, nodes }: World): number {
+  const used = new Set([redis?.seen, copy?.value?.seen]);
+  for (const { flights, fills } of nodes) {
+    for (const { state } of flights) used.add(state.found?.seen);
+    for (const { seen } of fills) used.add(seen);
+  }
+  let token = 1;
+  while (used.has(tokenValue(token).seen)) token++;
+  return token;
+}

@@ -1,0 +1,23 @@
+/** What the walk runs: the product's own code, unless a test weakens it to see the walk fail. */
+import { mayJoin } from '../../../src/coherence/flight.js';
+import { Coherence, type Knowledge } from '../../../src/coherence/head.js';
+import { type Scripts, scripts } from './redis-model.js';
+import { LEASE } from './world.js';
+
+export interface Rules {
+  coherence(known: Knowledge): Coherence;
+  readonly scripts: Scripts;
+  /** Whether a load may join a flight. */
+  joins(begunAt: number, now: number): boolean;
+  /** Whether a message over the bus says that Redis did not take what it tells of. */
+  readonly saysUnsettled: boolean;
+}
+
+export const OPTIONS = { maxStalenessMs: LEASE, changeFeed: true } as const;
+
+export const PRODUCT: Rules = {
+  coherence: (known) => new Coherence(OPTIONS, known),
+  scripts,
+  joins: (begunAt, now) => mayJoin(begunAt, now, LEASE),
+  saysUnsettled: true,
+};

@@ -1,0 +1,100 @@
+/** The rule with one thing missing, each in a way that somebody might think harmless. The product knows nothing of these. */
+import { Coherence, type Horizon, type Knowledge, type Reading } from '../../../src/coherence/head.js';
+import { entryValue } from './redis-model.js';
+import { OPTIONS, PRODUCT, type Rules } from './rules.js';
+
+type Weak = new (options: typeof OPTIONS, known: Knowledge) => Coherence;
+
+const runs = (Class: Weak): Rules => ({ ...PRODUCT, coherence: (known) => new Class(OPTIONS, known) });
+
+class NoStamp extends Coherence {
+  override counts(reading: Reading, now: number): boolean {
+    return reading.server !== 0 && this.live(now);
+  }
+}
+
+class NoFloor extends Coherence {
+  override admits(): boolean {
+    return true;
+  }
+
+  override outdated(): boolean {
+    return false;
+  }
+}
+
+class OnlyFence extends Coherence {
+  override counts(reading: Reading): boolean {
+    return reading.server !== 0;
+  }
+}
+
+class ForgetsQuietly extends Coherence {
+  readonly #known: Knowledge;
+
+  constructor(options: typeof OPTIONS, known: Knowledge) {
+    super(options, known);
+    this.#known = known;
+  }
+
+  override forget(): void {
+    this.#known.floors.clear();
+    this.#known.doubts.clear();
+  }
+}
+
+class AnyEra extends Coherence {
+  override listen(horizon: Horizon, _: number, sentAt: number): boolean {
+    return super.listen(horizon, this.era, sentAt);
+  }
+}
+
+class NoDoubt extends Coherence {
+  override doubt(): void {
+    // The next load may still bring what was there before the write.
+  }
+}
+
+export interface Weakness {
+  readonly rules: Rules;
+  readonly bounds: { readonly loads: number; readonly writes: number; readonly faults: number };
+  readonly coarse: boolean;
+}
+
+const QUICK = { bounds: { loads: 1, writes: 1, faults: 1 }, coarse: true } as const;
+
+export const WEAKNESSES: Readonly<Record<string, Weakness>> = {
+  'no stamp is checked': { rules: runs(NoStamp), ...QUICK },
+  'no floor is checked': { rules: runs(NoFloor), ...QUICK },
+  'the fence is all there is': { rules: runs(OnlyFence), ...QUICK },
+  'floors are forgotten and the horizon is not renewed': {
+    rules: runs(ForgetsQuietly),
+    bounds: { loads: 1, writes: 1, faults: 1 },
+    coarse: true,
+  },
+  'a fill asks for no token': {
+    rules: {
+      ...PRODUCT,
+      scripts: {
+        ...PRODUCT.scripts,
+        fill: (held, _, entry) => ((held?.entry?.revision ?? -1) > entry.revision ? held : entryValue(entry)),
+      },
+    },
+    ...QUICK,
+  },
+  'a horizon of another era is taken': {
+    rules: runs(AnyEra),
+    bounds: { loads: 1, writes: 1, faults: 2 },
+    coarse: true,
+  },
+  'a write without an answer leaves no doubt': {
+    rules: runs(NoDoubt),
+    ...QUICK,
+  },
+  'a flight is joined however old it is': {
+    rules: { ...PRODUCT, joins: () => true },
+    bounds: { loads: 2, writes: 1, faults: 1 },
+    coarse: true,
+  },
+  'the bus does not say that Redis knows nothing': { rules: { ...PRODUCT, saysUnsettled: false }, ...QUICK },
+};
