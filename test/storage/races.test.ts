@@ -42,7 +42,9 @@ describe('a save whose answer is lost', () => {
       // 1. The save is sent; its answer will not come. What memory holds is unverified from here on.
       proxy.mute('answers');
       const saving = node.saveAdapter(smallAdapter(userId, 2)).catch((error) => error.code);
-      await waitFor(async () => (await rows(userId)) === 2);
+      const lost = proxy.lostBytes;
+      // The commit shows before its answer leaves the server.
+      await waitFor(async () => (await rows(userId)) === 2 && proxy.lostBytes > lost);
       proxy.heal();
       // 2. A load puts back what it finds. Here that is version 2 already; at worst it would be version 1.
       await node.loadAdapterInfo(userId);
