@@ -225,7 +225,10 @@ export class LoRAStorage {
     return await this.#track(this.#parts.writer.deleteInBatches(sql.PRUNE_OLDER, [days, latestToo], latestToo));
   }
 
-  /** Erases a user: rows and heads in Postgres, entries in Redis, entries in every node's memory. Returns rows deleted. */
+  /**
+   * Erases a user: rows and heads in Postgres, entries in Redis, entries in every node's memory. Returns rows deleted.
+   * StorageUnavailableError: Postgres or Redis did not answer, and something may be left; it may be called again.
+   */
   async forgetUser(userId: string): Promise<number> {
     this.#open();
     return await this.#track(this.#parts.writer.forgetUser(parseUserId(userId)));

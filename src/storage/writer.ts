@@ -7,6 +7,7 @@ import type { Bus } from '../coherence/bus.js';
 import type { Changes } from '../coherence/changes.js';
 import type { Asked } from '../coherence/head.js';
 import { type Key, keyOf } from '../coherence/key.js';
+import { StorageUnavailableError } from '../errors.js';
 import type { Statement } from '../postgres/database.js';
 import type { Entry } from '../tiers/entry.js';
 import type { MemoryTier } from '../tiers/memory.js';
@@ -69,8 +70,11 @@ export class Writer {
     for (const written of heads) this.#changed(written);
     // Again, for what a load that was under way put back; and in Redis also what no head knows: that a name is absent.
     memory?.forgetUser(userId);
-    await redis?.forgetUser(userId);
-    return deleted;
+    if (redis === undefined || (await redis.forgetUser(userId))) return deleted;
+    // The one write that a cache fails: who is told that a user is erased must be able to rely on it.
+    throw new StorageUnavailableError(
+      `${deleted} rows of the user are erased, but Redis did not answer and may keep entries: call forgetUser again`,
+    );
   }
 
   /** Deletes in batches until one comes back short. `touchesLatest`: the heads may have changed too. */

@@ -152,8 +152,8 @@ export class RedisTier {
     return (await this.#try(() => this.#scripts.loraClear(this.redisKey(key), revision))) !== undefined;
   }
 
-  /** Removes everything kept of a user, names this process never heard of included. */
-  async forgetUser(userId: string): Promise<void> {
+  /** Removes everything kept of a user, names this process never heard of included. False: it did not answer throughout. */
+  async forgetUser(userId: string): Promise<boolean> {
     // ioredis puts the prefix of a caller's client before the keys of commands, but not into a pattern or what it finds.
     const { keyPrefix = '' } = this.#client.options;
     const pattern = `${escapeGlob(`${keyPrefix}${this.#prefix}{${userId}}:`)}*`;
@@ -161,12 +161,13 @@ export class RedisTier {
       let cursor = '0';
       do {
         const page = await this.#try(() => node.scan(cursor, 'MATCH', pattern, 'COUNT', 1000));
-        if (page === undefined) return;
+        if (page === undefined) return false;
         cursor = page[0];
         const names = page[1].map((name) => name.slice(keyPrefix.length));
-        if (names.length > 0) await this.#try(() => this.#client.unlink(names));
+        if (names.length > 0 && (await this.#try(() => this.#client.unlink(names))) === undefined) return false;
       } while (cursor !== '0');
     }
+    return true;
   }
 
   /** Rejects when Redis does not answer. */
