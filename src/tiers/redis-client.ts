@@ -1,5 +1,6 @@
 /** The Redis connections: a client of ours that fails at once instead of queueing, or the caller's as it is. */
 import { once } from 'node:events';
+import type { Socket } from 'node:net';
 import { type Cluster, Redis, type RedisOptions } from 'ioredis';
 import { within } from '../deadline.js';
 import { isRedisClient, type RedisSource } from '../options.js';
@@ -72,12 +73,12 @@ async function bye(client: Redis | Cluster, timeoutMs: number): Promise<void> {
 /** Resolves when nothing of the connection is left, whether or not the other side still answers. */
 async function end(client: Redis | Cluster): Promise<void> {
   if (client.status === 'end') return;
-  // Between two attempts there is no stream whose end could come.
-  if (client.status === 'reconnecting') {
-    client.disconnect();
-    return;
-  }
-  const ended = once(client, 'end');
+  const between = client.status === 'reconnecting';
+  const ended: Promise<unknown> = between ? Promise.resolve() : once(client, 'end');
   client.disconnect();
+  // Between two attempts there is no stream whose end could come. ioredis waits for that of the last one all the same,
+  // with a timer that keeps the process for a second; only a 'close' of that stream ends it.
+  const { stream } = client as { stream?: Socket };
+  if (between && stream?.destroyed) stream.emit('close', false);
   await within(ended, CONNECT_MS, 'Redis').catch(() => undefined);
 }
