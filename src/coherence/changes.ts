@@ -69,6 +69,11 @@ export class Changes<E extends Reading> {
     if (this.#coherence.admits(key.id, entry)) this.#memory?.put(key, entry);
   }
 
+  /** Something newer than this save was heard of, so what it leaves in Redis may have come after what cleared it. */
+  overtaken(key: Key, entry: E): boolean {
+    return this.#coherence.outdated(key.id, entry);
+  }
+
   /**
    * A write that failed may have been committed all the same. A load that was under way may have read what was there
    * before it, and may still bring that: neither it nor what it has brought is trusted.

@@ -44,7 +44,11 @@ export class Writer {
     const entry = await this.#doubting(key, postgres.save(key, record, expectedVersion, asked));
     invalidation.heard(key, entry.revision, 'self');
     changes.saved(key, entry);
-    this.#tell({ key, revision: entry.revision, version: entry.version }, () => redis?.write(key, entry));
+    this.#tell({ key, revision: entry.revision, version: entry.version }, async () => {
+      const settled = await redis?.write(key, entry);
+      // Nobody else would remove it before its time is up.
+      return changes.overtaken(key, entry) ? await redis?.clear(key, entry.revision + 1) : settled;
+    });
     return entry;
   }
 
@@ -115,7 +119,7 @@ export class Writer {
   }
 
   /** Redis first, then the other nodes: the message says whether Redis is right. */
-  #tell({ key, revision, version }: Written, writeRedis: () => Promise<boolean> | undefined): void {
+  #tell({ key, revision, version }: Written, writeRedis: () => Promise<boolean | undefined> | undefined): void {
     const { bus, tasks } = this.#parts;
     if (bus === undefined) return;
     const tell = async () => {
