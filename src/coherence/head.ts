@@ -33,6 +33,10 @@ export interface Knowledge {
   readonly floors: Map<string, number>;
   /** Keys of which a write may have been committed unheard, and since when. */
   readonly doubts: Map<string, number>;
+  /** What callers were given since `shownSince`, and in the time before that. */
+  shown: Map<string, number>;
+  shownBefore: Map<string, number>;
+  shownSince: number;
   horizon: Horizon | undefined;
   /** Send time of the last heartbeat that came back. */
   provenAt: number;
@@ -49,6 +53,9 @@ export function nothingKnown(): Knowledge {
   return {
     floors: new Map(),
     doubts: new Map(),
+    shown: new Map(),
+    shownBefore: new Map(),
+    shownSince: Number.NEGATIVE_INFINITY,
     horizon: undefined,
     provenAt: Number.NEGATIVE_INFINITY,
     past: undefined,
@@ -90,10 +97,30 @@ export class Coherence {
     this.#known.doubts.set(key, now);
   }
 
+  /**
+   * A caller is given `revision`, of which no word may have come yet: nothing older may follow, though memory lose it and
+   * Redis hold something older. Kept for longer than an ear can be mute and trusted: by then word of it has come, or
+   * nothing counts that does not show it. True when it was news: what is under way may be older.
+   */
+  show(key: string, revision: number, now: number): boolean {
+    if (revision <= this.#newest(key)) return false;
+    const known = this.#known;
+    if (known.shown.size >= this.#maxFloors) this.forget(now);
+    if (now - known.shownSince >= this.#maxStalenessMs) {
+      known.shownBefore = known.shown;
+      known.shown = new Map();
+      known.shownSince = now;
+    }
+    known.shown.set(key, revision);
+    return true;
+  }
+
   /** Drops every floor. What they guarded must be verified anew, or an old reading would pass for a new one. */
   forget(now: number): void {
     this.#known.floors.clear();
     this.#known.doubts.clear();
+    this.#known.shown.clear();
+    this.#known.shownBefore.clear();
     this.#known.forgottenAt = now;
     this.loseHorizon();
   }
@@ -153,9 +180,9 @@ export class Coherence {
     return !this.outdated(key, reading);
   }
 
-  /** Was something newer heard of `key`? */
+  /** Was something newer heard of `key`, or given to a caller? */
   outdated(key: string, reading: Reading): boolean {
-    return reading.revision < (this.#known.floors.get(key) ?? 0);
+    return reading.revision < this.#newest(key);
   }
 
   /** Monotonic ms at which this reading was last known to be the latest. */
@@ -175,6 +202,11 @@ export class Coherence {
   /** Whether the ear's lease runs. */
   live(now: number): boolean {
     return this.#known.horizon !== undefined && now - this.#known.provenAt < this.#maxStalenessMs;
+  }
+
+  #newest(key: string): number {
+    const { floors, shown, shownBefore } = this.#known;
+    return Math.max(floors.get(key) ?? 0, shown.get(key) ?? 0, shownBefore.get(key) ?? 0);
   }
 }
 

@@ -38,6 +38,13 @@ export interface Serve<E, S> {
   readonly stale: boolean;
   /** What to leave in Redis, over what was seen there. */
   readonly leave: { readonly how: 'fill' | 'restamp'; readonly seen: S } | undefined;
+  /** It is newer than all that was known: later loads must not join what is under way. */
+  readonly news: News | undefined;
+}
+
+export interface News {
+  /** What is remembered grew too large and was dropped: the ear has to note a new horizon. */
+  readonly renew: boolean;
 }
 
 export type Next<E, S> = Serve<E, S> | AskPostgres<E> | { readonly do: 'read redis' } | { readonly do: 'claim' };
@@ -91,7 +98,7 @@ export class LoadSteps<E extends Reading, S> {
       // Redis cannot say when it was verified; the ear that covers it can.
       const vouched = { ...entry, verifiedAt: coherence.knownLatestAt(entry) };
       this.#memory?.put(this.#key, vouched);
-      return { do: 'serve', entry: vouched, tier: 'redis', stale: false, leave: undefined };
+      return this.#serve(vouched, 'redis', now);
     }
     return found.seen === undefined ? CLAIM : this.#askPostgres(now);
   }
@@ -103,18 +110,16 @@ export class LoadSteps<E extends Reading, S> {
   }
 
   /** Keeps the entry in the tiers above, unless something newer was heard meanwhile. */
-  postgresAnswered(entry: E): Serve<E, S> {
+  postgresAnswered(entry: E, now: number): Serve<E, S> {
     const { found, asking } = this.#state;
     const unchanged = asking !== undefined && asking.held?.revision === entry.revision;
     const tier = unchanged ? asking.tier : 'postgres';
-    if (!this.#coherence.admits(this.#key.id, entry)) {
-      return { do: 'serve', entry, tier, stale: false, leave: undefined };
-    }
+    if (!this.#coherence.admits(this.#key.id, entry)) return this.#serve(entry, tier, now);
     this.#memory?.put(this.#key, entry);
     // What Redis holds may be newer than this answer: a fill must not go back behind it.
     const fills = found?.seen !== undefined && (found.entry?.revision ?? -1) <= entry.revision;
     const how = tier === 'redis' ? 'restamp' : 'fill';
-    return { do: 'serve', entry, tier, stale: false, leave: fills ? { how, seen: found.seen } : undefined };
+    return this.#serve(entry, tier, now, fills ? { how, seen: found.seen } : undefined);
   }
 
   /** Postgres cannot be asked: what is held may be served for a while, and says so. */
@@ -124,7 +129,14 @@ export class LoadSteps<E extends Reading, S> {
     // Asked again: while Postgres was silent, the bus may have told of something newer.
     if (held === undefined || staleIfErrorMs === 0 || this.#coherence.outdated(this.#key.id, held)) return undefined;
     if (now - this.#coherence.knownLatestAt(held) > maxStalenessMs + staleIfErrorMs) return undefined;
-    return { do: 'serve', entry: held, tier, stale: true, leave: undefined };
+    return { do: 'serve', entry: held, tier, stale: true, leave: undefined, news: undefined };
+  }
+
+  #serve(entry: E, tier: Serve<E, S>['tier'], now: number, leave?: Serve<E, S>['leave']): Serve<E, S> {
+    const { era } = this.#coherence;
+    const news = this.#coherence.show(this.#key.id, entry.revision, now);
+    const renew = this.#coherence.era !== era;
+    return { do: 'serve', entry, tier, stale: false, leave, news: news ? { renew } : undefined };
   }
 
   #askPostgres(now: number): AskPostgres<E> {

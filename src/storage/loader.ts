@@ -29,6 +29,8 @@ interface Parts {
   readonly postgres: PostgresTier;
   readonly events: Events;
   readonly tasks: Tasks;
+  /** What is remembered of revisions was dropped: the ear has to note a new horizon. */
+  readonly renewHorizon: () => void;
   readonly maxStalenessMs: number;
   readonly staleIfErrorMs: number;
 }
@@ -96,7 +98,7 @@ export class Loader {
       // readMany leaves tokens by itself: where it could not, there is none.
       const then = next.do === 'claim' ? steps.claimed(undefined, performance.now()) : next;
       if (then.do === 'ask postgres') asking.push({ key, steps, next: then });
-      else if (then.do === 'serve') answers.set(key.id, this.#fromRedis(then));
+      else if (then.do === 'serve') answers.set(key.id, this.#fromRedis(key, then));
     }
     if (asking.length > 0) {
       const loaded = await this.#askPostgres(asking);
@@ -117,11 +119,11 @@ export class Loader {
     if (next.do === 'read redis' && redis !== undefined)
       next = steps.redisAnswered(await redis.read(key), performance.now());
     if (next.do === 'claim' && redis !== undefined) next = steps.claimed(await redis.claim(key), performance.now());
-    if (next.do === 'serve') return this.#fromRedis(next);
+    if (next.do === 'serve') return this.#fromRedis(key, next);
     const asking = next as AskPostgres<Entry>;
     try {
       const entry = await postgres.load(key, asking.held, asking.asked);
-      return this.#arrived(key, asking, steps.postgresAnswered(entry));
+      return this.#arrived(key, asking, steps.postgresAnswered(entry, performance.now()));
     } catch (error) {
       const stale = error instanceof StorageUnavailableError ? steps.postgresUnavailable(performance.now()) : undefined;
       if (stale !== undefined) return stale;
@@ -156,7 +158,8 @@ export class Loader {
       );
       return entries.map((entry, i) => {
         const { key, steps, next } = asking[i] as Asking;
-        if (!(entry instanceof AdapterCorruptError)) return this.#arrived(key, next, steps.postgresAnswered(entry));
+        if (!(entry instanceof AdapterCorruptError))
+          return this.#arrived(key, next, steps.postgresAnswered(entry, performance.now()));
         this.#corrupt(key, entry);
         return entry;
       });
@@ -172,7 +175,8 @@ export class Loader {
     return new LoadSteps(key, coherence, memory, { redis: redis !== undefined, maxStalenessMs, staleIfErrorMs });
   }
 
-  #fromRedis(served: Serve<Entry, Buffer>): Loaded {
+  #fromRedis(key: Key, served: Serve<Entry, Buffer>): Loaded {
+    this.#serving(key, served);
     if (this.#parts.redis !== undefined) this.#parts.redis.hits++;
     return served;
   }
@@ -181,6 +185,7 @@ export class Loader {
   #arrived(key: Key, asking: AskPostgres<Entry>, served: Serve<Entry, Buffer>): Loaded {
     const { redis, tasks } = this.#parts;
     const { entry, tier, leave } = served;
+    this.#serving(key, served);
     if (redis === undefined) return served;
     if (asking.tier === 'redis') {
       if (tier === 'redis') redis.hits++;
@@ -190,6 +195,13 @@ export class Loader {
       tasks.track(leave.how === 'restamp' ? redis.restamp(key, leave.seen, entry) : redis.fill(key, leave.seen, entry));
     }
     return served;
+  }
+
+  /** Nobody who comes later may be given something older. */
+  #serving(key: Key, { news }: Serve<Entry, Buffer>): void {
+    if (news === undefined) return;
+    this.detach(key);
+    if (news.renew) this.#parts.renewHorizon();
   }
 
   #corrupt(key: Key, error: AdapterCorruptError): void {

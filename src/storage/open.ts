@@ -118,9 +118,10 @@ async function build(options: ResolvedOptions, closers: Closer[], close: () => P
     );
   }
 
-  const loader = new Loader({ coherence, memory, redis, postgres, events, tasks, maxStalenessMs, staleIfErrorMs });
-  const detach = loader.detach.bind(loader);
   const renewHorizon = () => feed?.renew();
+  const limits = { maxStalenessMs, staleIfErrorMs };
+  const loader = new Loader({ coherence, memory, redis, postgres, events, tasks, renewHorizon, ...limits });
+  const detach = loader.detach.bind(loader);
   const changes = new Changes(coherence, memory);
   const invalidation = new Invalidation({ changes, redis, events, tasks, detach, renewHorizon });
   const writer = new Writer({ changes, memory, redis, postgres, bus, invalidation, tasks, detach, renewHorizon });

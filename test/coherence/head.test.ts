@@ -58,6 +58,39 @@ describe('floors', () => {
   });
 });
 
+describe('what callers were given', () => {
+  test('nothing older is admitted after it, as if it had been heard', () => {
+    const coherence = machine();
+    expect(coherence.show('k', 5, 0)).toBe(true);
+    expect(coherence.show('k', 5, 0)).toBe(false);
+    expect([4, 5].map((revision) => coherence.admits('k', at(revision)))).toEqual([false, true]);
+    expect(coherence.admits('another', at(4))).toBe(true);
+    coherence.raise('k', 7, 0);
+    expect(coherence.show('k', 6, 0)).toBe(false);
+  });
+
+  test('it is remembered for as long as an ear may be mute and trusted, and not for ever', () => {
+    const coherence = machine();
+    coherence.show('k', 5, MAX - 1);
+    coherence.show('a', 1, MAX);
+    coherence.show('b', 1, 2 * MAX - 1);
+    expect(coherence.outdated('k', at(4))).toBe(true);
+    coherence.show('c', 1, 3 * MAX);
+    coherence.show('d', 1, 4 * MAX);
+    expect(coherence.outdated('k', at(4))).toBe(false);
+  });
+
+  test('it is bounded as floors are: one too many ends the horizon', () => {
+    const coherence = machine({ maxFloors: 2 });
+    coherence.listen({ server: SERVER, xid: 100 }, coherence.era, 0);
+    for (const key of ['a', 'b']) coherence.show(key, 5, 1);
+    expect(coherence.live(1)).toBe(true);
+    coherence.show('c', 5, 1);
+    expect(coherence.live(1)).toBe(false);
+    expect(coherence.outdated('c', at(4))).toBe(true);
+  });
+});
+
 describe('doubt', () => {
   test('what was read before a write went unanswered is refused, what was read after it is not', () => {
     const coherence = machine();

@@ -61,6 +61,7 @@ function describe(node: Node): string {
 
   let text = `${known.floors.get(KEY.id)},${known.horizon?.xid},${known.past?.xid},${time(known.past?.until)}`;
   text += `,${time(known.provenAt)},${fresh(known.provenAt)},${time(doubt)},${body(memory)}`;
+  text += `,${known.shown.get(KEY.id)},${known.shownBefore.get(KEY.id)},${fresh(known.shownSince)}`;
   text += `,${node.unconfirmed},${node.listening},${node.heard},${node.expired},${node.unanswered}`;
   for (const { at, least, detached, begunAt, state, answer } of node.flights) {
     const { found, asking } = state;

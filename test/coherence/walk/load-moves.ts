@@ -3,11 +3,12 @@
  * one where nothing between could tell: a load begins when Redis looks for it, and leaves its token when it hears of nothing.
  */
 
+import type { Serve } from '../../../src/coherence/load.js';
 import type { Moves } from './moves.js';
 import type { Actor } from './node.js';
 import { xmin } from './postgres-model.js';
 import { type Scripts, tokenValue } from './redis-model.js';
-import { type Body, type Fill, type Flight, type Node, SERVER, type World } from './world.js';
+import { type Body, type Fill, type Flight, SERVER, type World } from './world.js';
 
 export const loads: Moves = function* (world, i, act, { rules }) {
   const node = world.nodes[i];
@@ -40,7 +41,7 @@ export const loads: Moves = function* (world, i, act, { rules }) {
           const then = actor
             .steps(flight)
             .redisAnswered(state.found ?? { entry: undefined, seen: undefined }, actor.node.now);
-          if (then.do === 'serve') return served(actor.node, k, then.entry, actor.node.heard);
+          if (then.do === 'serve') return served(actor, k, then, actor.node.heard);
           flight.at = 'asked';
           if (then.do === 'claim') leaveToken(next, actor, flight, scripts);
           return undefined;
@@ -69,9 +70,9 @@ export const loads: Moves = function* (world, i, act, { rules }) {
     } else {
       yield act(i, `load ${k} has the answer of Postgres`, (_, actor) => {
         const flight = actor.node.flights[k] as Flight;
-        const { entry, leave } = actor.steps(flight).postgresAnswered(flight.answer as Body);
-        if (leave !== undefined) actor.node.fills.push({ ...leave, entry });
-        return served(actor.node, k, entry, 0);
+        const then = actor.steps(flight).postgresAnswered(flight.answer as Body, actor.node.now);
+        if (then.leave !== undefined) actor.node.fills.push({ ...then.leave, entry: then.entry });
+        return served(actor, k, then, 0);
       });
     }
   }
@@ -84,8 +85,9 @@ export const loads: Moves = function* (world, i, act, { rules }) {
 };
 
 /** The flight ends; what is wrong with its answer, if anything. */
-function served(node: Node, k: number, entry: Body, least: number): string | undefined {
-  const [flight] = node.flights.splice(k, 1) as [Flight];
+function served(actor: Actor, k: number, { entry, news }: Serve<Body, string>, least: number): string | undefined {
+  const [flight] = actor.node.flights.splice(k, 1) as [Flight];
+  if (news !== undefined) actor.detach();
   const expected = Math.max(flight.least, least);
   if (entry.revision >= expected) return undefined;
   return `a load was answered with r${entry.revision}, though r${expected} was heard of, or long committed, when it was asked`;

@@ -132,10 +132,16 @@ export function copyWorld(world: World): World {
 export function change(world: World, i: 0 | 1): Node {
   const node = world.nodes[i];
   if (world.own[i]) return node;
-  const { floors, doubts } = node.known;
+  const { floors, doubts, shown, shownBefore } = node.known;
   const copy: Node = {
     ...node,
-    known: { ...node.known, floors: new Map(floors), doubts: new Map(doubts) },
+    known: {
+      ...node.known,
+      floors: new Map(floors),
+      doubts: new Map(doubts),
+      shown: new Map(shown),
+      shownBefore: new Map(shownBefore),
+    },
     flights: node.flights.map((flight) => ({ ...flight, state: { ...flight.state } })),
     fills: [...node.fills],
     writes: node.writes.map((write) => ({ ...write })),
