@@ -31,29 +31,31 @@ export class Flights<T> {
   /** Joins the flight of `key`, or starts one with `fetch`. */
   join(key: string, fetch: () => Promise<T>, signal?: AbortSignal): Promise<T> {
     if (signal?.aborted) return Promise.reject(signal.reason);
-    const now = performance.now();
-    const flight = this.#flights.get(key);
-    let landed: Promise<T>;
-    if (flight !== undefined && mayJoin(flight.begunAt, now, this.#maxAgeMs)) {
-      this.coalesced++;
-      landed = flight.landed;
-    } else {
-      landed = this.#start(key, fetch, now);
-    }
+    const landed = this.underWay(key) ?? this.start(key, fetch());
     return signal ? untilAborted(landed, signal) : landed;
+  }
+
+  /** The flight of `key` that a caller who asks now may join, and has joined. */
+  underWay(key: string): Promise<T> | undefined {
+    const flight = this.#flights.get(key);
+    if (flight === undefined || !mayJoin(flight.begunAt, performance.now(), this.#maxAgeMs)) return undefined;
+    this.coalesced++;
+    return flight.landed;
+  }
+
+  /** A fetch that has just begun is the flight of `key` until it ends: later callers join it. */
+  start(key: string, fetching: Promise<T>): Promise<T> {
+    const begunAt = performance.now();
+    const landed = fetching.finally(() => {
+      if (this.#flights.get(key)?.landed === landed) this.#flights.delete(key);
+    });
+    this.#flights.set(key, { landed, begunAt });
+    return landed;
   }
 
   /** Later callers start anew: what is under way began before something they must see. */
   detach(key: string): void {
     this.#flights.delete(key);
-  }
-
-  #start(key: string, fetch: () => Promise<T>, begunAt: number): Promise<T> {
-    const landed = fetch().finally(() => {
-      if (this.#flights.get(key)?.landed === landed) this.#flights.delete(key);
-    });
-    this.#flights.set(key, { landed, begunAt });
-    return landed;
   }
 }
 

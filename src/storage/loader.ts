@@ -37,10 +37,15 @@ interface Parts {
 
 type Steps = LoadSteps<Entry, Buffer>;
 
-interface Asking {
+/** A load among many, and how far it has come. */
+interface Begun {
   readonly key: Key;
   readonly steps: Steps;
-  readonly next: AskPostgres<Entry>;
+  next: Next<Entry, Buffer>;
+}
+
+interface Asking extends Begun {
+  next: AskPostgres<Entry>;
 }
 
 export class Loader {
@@ -73,43 +78,48 @@ export class Loader {
 
   /** From memory, or from the flight for this key. */
   load(key: Key, signal?: AbortSignal): Promise<Loaded> {
-    const { memory, tasks } = this.#parts;
     if (signal?.aborted) return Promise.reject(signal.reason);
-    const entry = this.peek(key.userId, key.adapterName);
-    if (memory !== undefined) entry === undefined ? memory.misses++ : memory.hits++;
+    const entry = this.#look(key);
     if (entry !== undefined) return Promise.resolve({ entry, tier: 'memory', stale: false });
-    return this.#flights.join(key.id, () => tasks.track(this.#fetch(key)), signal);
+    return this.#flights.join(key.id, () => this.#parts.tasks.track(this.#fetch(key)), signal);
   }
 
-  /** One round trip per tier for all. result[i] answers keys[i]; a key given twice is asked for once. */
+  /**
+   * One round trip per tier for all that nobody asks for already. result[i] answers keys[i]; a key given twice is asked
+   * for once, and whoever loads one of them meanwhile joins its flight.
+   */
   async loadMany(keys: readonly Key[]): Promise<(Loaded | AdapterCorruptError)[]> {
-    const { memory } = this.#parts;
     const answers = new Map<string, Loaded | AdapterCorruptError>();
-    const missing: Key[] = [];
+    const landing: [id: string, landed: Promise<Loaded>][] = [];
+    const cold: Key[] = [];
     for (const key of new Map(keys.map((key) => [key.id, key])).values()) {
-      const entry = this.peek(key.userId, key.adapterName);
-      if (memory !== undefined) entry === undefined ? memory.misses++ : memory.hits++;
-      if (entry === undefined) missing.push(key);
-      else answers.set(key.id, { entry, tier: 'memory', stale: false });
+      const entry = this.#look(key);
+      const underWay = entry === undefined ? this.#flights.underWay(key.id) : undefined;
+      if (entry !== undefined) answers.set(key.id, { entry, tier: 'memory', stale: false });
+      else if (underWay !== undefined) landing.push([key.id, underWay]);
+      else cold.push(key);
     }
-
-    const asking: Asking[] = [];
-    for (const { key, steps, next } of await this.#readRedis(missing)) {
-      // readMany leaves tokens by itself: where it could not, there is none.
-      const then = next.do === 'claim' ? steps.claimed(undefined, performance.now()) : next;
-      if (then.do === 'ask postgres') asking.push({ key, steps, next: then });
-      else if (then.do === 'serve') answers.set(key.id, this.#fromRedis(key, then));
+    for (const [i, fetching] of this.#fetchMany(cold).entries()) {
+      const { id } = cold[i] as Key;
+      landing.push([id, this.#flights.start(id, fetching)]);
     }
-    if (asking.length > 0) {
-      const loaded = await this.#askPostgres(asking);
-      for (const [i, { key }] of asking.entries()) answers.set(key.id, loaded[i] as Loaded | AdapterCorruptError);
-    }
+    // Bad bytes of one adapter are an answer about that one; whatever else fails, fails all.
+    const answer = async ([id, landed]: (typeof landing)[0]) => answers.set(id, await landed.catch(onlyCorrupt));
+    await Promise.all(landing.map(answer));
     return keys.map((key) => answers.get(key.id) as Loaded | AdapterCorruptError);
   }
 
   /** Later loads of this key start a flight of their own. */
   detach(key: Key): void {
     this.#flights.detach(key.id);
+  }
+
+  /** What memory may serve now, counted as a hit or a miss. */
+  #look(key: Key): Entry | undefined {
+    const { memory } = this.#parts;
+    const entry = this.peek(key.userId, key.adapterName);
+    if (memory !== undefined) entry === undefined ? memory.misses++ : memory.hits++;
+    return entry;
   }
 
   async #fetch(key: Key): Promise<Loaded> {
@@ -121,21 +131,31 @@ export class Loader {
     if (next.do === 'claim' && redis !== undefined) next = steps.claimed(await redis.claim(key), performance.now());
     if (next.do === 'serve') return this.#fromRedis(key, next);
     const asking = next as AskPostgres<Entry>;
-    try {
-      const entry = await postgres.load(key, asking.held, asking.asked);
-      return this.#arrived(key, asking, steps.postgresAnswered(entry, performance.now()));
-    } catch (error) {
-      const stale = error instanceof StorageUnavailableError ? steps.postgresUnavailable(performance.now()) : undefined;
-      if (stale !== undefined) return stale;
-      if (error instanceof AdapterCorruptError) this.#corrupt(key, error);
-      throw error;
-    }
+    return await this.#landed({ key, steps, next: asking }, postgres.load(key, asking.held, asking.asked));
   }
 
-  /** The Redis half of loadMany, for keys that memory cannot serve. */
-  async #readRedis(keys: readonly Key[]): Promise<{ key: Key; steps: Steps; next: Next<Entry, Buffer> }[]> {
+  /** A fetch for each, whose questions go out together. Each ends for itself: what Redis has does not wait for Postgres. */
+  #fetchMany(keys: readonly Key[]): Promise<Loaded>[] {
+    if (keys.length === 0) return [];
+    const begun = this.#readRedis(keys);
+    const answers = begun.then((all) => this.#askPostgres(all));
+    const fetches = keys.map(async (key, i) => {
+      const one = (await begun)[i] as Begun;
+      if (!asksPostgres(one)) return this.#fromRedis(key, one.next as Serve<Entry, Buffer>);
+      return await this.#landed(
+        one,
+        answers.then((found) => found.get(key.id) as Entry | AdapterCorruptError),
+      );
+    });
+    // The first that fails ends the call, and the others go on.
+    this.#parts.tasks.track(Promise.allSettled([answers, ...fetches]));
+    return fetches;
+  }
+
+  /** The Redis half of a fetch of many. */
+  async #readRedis(keys: readonly Key[]): Promise<Begun[]> {
     const now = performance.now();
-    const begun = keys.map((key) => {
+    const begun = keys.map((key): Begun => {
       const steps = this.#steps(key);
       return { key, steps, next: steps.begin(now) };
     });
@@ -143,29 +163,34 @@ export class Loader {
     const found =
       reading.length === 0 ? [] : ((await this.#parts.redis?.readMany(reading.map(({ key }) => key))) ?? []);
     for (const [i, read] of reading.entries()) {
-      read.next = read.steps.redisAnswered(found[i] as RedisAnswer, performance.now());
+      const next = read.steps.redisAnswered(found[i] as RedisAnswer, performance.now());
+      // readMany leaves tokens by itself: where it could not, there is none.
+      read.next = next.do === 'claim' ? read.steps.claimed(undefined, performance.now()) : next;
     }
     return begun;
   }
 
-  /** The Postgres half of loadMany. */
-  async #askPostgres(asking: readonly Asking[]): Promise<(Loaded | AdapterCorruptError)[]> {
+  /** The Postgres half: what it answers to those that ask, by key. */
+  async #askPostgres(begun: readonly Begun[]): Promise<Map<string, Entry | AdapterCorruptError>> {
+    const asking = begun.filter(asksPostgres);
+    const [first] = asking;
+    if (first === undefined) return new Map();
+    const keys = asking.map(({ key }) => key);
+    const held = asking.map(({ next }) => next.held);
+    const entries = await this.#parts.postgres.loadMany(keys, held, first.next.asked);
+    return new Map(keys.map((key, i) => [key.id, entries[i] as Entry | AdapterCorruptError]));
+  }
+
+  /** The end of a fetch: what Postgres answers, or what is held while it cannot be asked. */
+  async #landed({ key, steps, next }: Asking, answer: Promise<Entry | AdapterCorruptError>): Promise<Loaded> {
     try {
-      const entries = await this.#parts.postgres.loadMany(
-        asking.map(({ key }) => key),
-        asking.map(({ next }) => next.held),
-        (asking[0] as Asking).next.asked,
-      );
-      return entries.map((entry, i) => {
-        const { key, steps, next } = asking[i] as Asking;
-        if (!(entry instanceof AdapterCorruptError))
-          return this.#arrived(key, next, steps.postgresAnswered(entry, performance.now()));
-        this.#corrupt(key, entry);
-        return entry;
-      });
+      const entry = await answer;
+      if (entry instanceof AdapterCorruptError) throw entry;
+      return this.#arrived(key, next, steps.postgresAnswered(entry, performance.now()));
     } catch (error) {
-      const stale = asking.map(({ steps }) => steps.postgresUnavailable(performance.now()));
-      if (error instanceof StorageUnavailableError && !stale.includes(undefined)) return stale as Loaded[];
+      const stale = error instanceof StorageUnavailableError ? steps.postgresUnavailable(performance.now()) : undefined;
+      if (stale !== undefined) return stale;
+      if (error instanceof AdapterCorruptError) this.#corrupt(key, error);
       throw error;
     }
   }
@@ -208,4 +233,13 @@ export class Loader {
     const { userId, adapterName } = key;
     this.#parts.events.emit('corrupt', { userId, adapterName, tier: 'postgres', reason: error.reason });
   }
+}
+
+function asksPostgres(begun: Begun): begun is Asking {
+  return begun.next.do === 'ask postgres';
+}
+
+function onlyCorrupt(error: unknown): AdapterCorruptError {
+  if (error instanceof AdapterCorruptError) return error;
+  throw error;
 }

@@ -281,6 +281,7 @@ export class LoRAStorage {
     this.#open();
     if (!Array.isArray(keys)) throw new InvalidAdapterError('the keys are an array of { userId, adapterName }');
     const parsed = keys.map(({ userId, adapterName = input.DEFAULT_NAME }) => this.#key(userId, adapterName));
+    options?.signal?.throwIfAborted();
     const answers = await this.#abortable(this.#parts.loader.loadMany(parsed), options);
     return answers.map((answer: Loaded | AdapterCorruptError) =>
       answer instanceof AdapterCorruptError ? answer : answer.entry,
