@@ -49,6 +49,22 @@ export class AdapterCorruptError extends LoRAStorageError {
   }
 }
 
+/** LORA_STORE_GUARD=1 found that this program wrote, past the types, to weights that memory holds. They were dropped. */
+export class SharedWeightsError extends LoRAStorageError {
+  override readonly code = 'SHARED_WEIGHTS_WRITTEN';
+  readonly userId: string;
+  readonly adapterName: string;
+
+  constructor(userId: string, adapterName: string) {
+    super(
+      `the weights of adapter '${adapterName}' of user ${userId} were written to after they were loaded, and are shared ` +
+        'with the cache and with everyone who loaded them: write in updateWeights(), or to a copy (copyWeightsTo, slice)',
+    );
+    this.userId = userId;
+    this.adapterName = adapterName;
+  }
+}
+
 /** The caller's input: a user id, an adapter name of 1 to 100 characters, a shape, a NaN, an integer out of range. */
 export class InvalidAdapterError extends LoRAStorageError {
   override readonly code = 'INVALID_ADAPTER';

@@ -58,6 +58,8 @@ export interface ResolvedOptions {
   readonly maxQueue: number;
   readonly changeFeed: boolean;
   readonly createMissingUsers: boolean;
+  /** LORA_STORE_GUARD: memory sums each entry up again when it is used. */
+  readonly guard: boolean;
 }
 
 const KNOWN = [
@@ -100,6 +102,7 @@ export function parseOptions(options: LoRAStorageOptions = {}, env: NodeJS.Proce
     maxQueue: integer('maxQueue', options.maxQueue, 10_000, 0),
     changeFeed: flag('changeFeed', options.changeFeed, true),
     createMissingUsers: flag('createMissingUsers', options.createMissingUsers, false),
+    guard: parseGuard(env.LORA_STORE_GUARD),
   });
 }
 
@@ -153,6 +156,12 @@ function parseMemory(memory: LoRAStorageOptions['memory']): ResolvedOptions['mem
   }
   refuseUnknown('option memory.', memory ?? {}, ['maxBytes']);
   return Object.freeze({ maxBytes: integer('memory.maxBytes', memory?.maxBytes, 256 * 1024 * 1024, 1, 2 ** 53 - 1) });
+}
+
+function parseGuard(value = '0'): boolean {
+  if (value === '1') return true;
+  if (value === '0' || value === '') return false;
+  throw new TypeError(`LORA_STORE_GUARD is '${value}': set it to 1, or unset it`);
 }
 
 function parseNamespace(namespace = 'lora'): string {

@@ -26,6 +26,7 @@ describe('defaults', () => {
       maxQueue: 10_000,
       changeFeed: true,
       createMissingUsers: false,
+      guard: false,
     });
   });
 
@@ -38,6 +39,12 @@ describe('defaults', () => {
     });
     expect(parse({ redis: false }, env).redis).toBeUndefined();
     expect(parse({}, { ...env, REDIS_URL: '' }).redis).toBeUndefined();
+  });
+
+  test('LORA_STORE_GUARD is 1, or off', () => {
+    const guard = (value: string) => parse({ postgres }, { LORA_STORE_GUARD: value }).guard;
+    expect(['1', '0', ''].map(guard)).toEqual([true, false, false]);
+    expect(() => guard('yes')).toThrow("LORA_STORE_GUARD is 'yes': set it to 1, or unset it");
   });
 
   test('every value given is taken', () => {

@@ -42,13 +42,11 @@ export class Changes<E extends Reading> {
       this.#unconfirmed.delete(key.id);
     const { era } = coherence;
     if (!coherence.raise(key.id, revision, now)) return undefined;
-    const held = this.#memory?.get(key.userId, key.adapterName);
-    this.#memory?.dropBelow(key, revision);
+    const held = this.#memory?.dropBelow(key, revision) ?? false;
     const unconfirmed = !settled;
     if (unconfirmed) this.#unconfirmed.set(key.id, { key, revision });
     // Late word of what was loaded meanwhile raises the floor, and replaces nothing.
-    const invalidated = held === undefined || held.revision < revision;
-    return { invalidated, unconfirmed, renew: coherence.era !== era };
+    return { invalidated: !held, unconfirmed, renew: coherence.era !== era };
   }
 
   /** Time is up for whoever might have confirmed: what Redis holds below these revisions has to go. */

@@ -18,6 +18,7 @@ import { checkedConfig, connectionOf, Database, statement } from '../postgres/da
 import { startEmbeddedPostgres } from '../postgres/embedded.js';
 import { migrate } from '../postgres/migrate.js';
 import { checkSchema } from '../postgres/schema.js';
+import { GuardedMemoryTier } from '../tiers/guarded-memory.js';
 import { MemoryTier } from '../tiers/memory.js';
 import { PostgresTier } from '../tiers/postgres.js';
 import { readFailure } from '../tiers/postgres-errors.js';
@@ -80,7 +81,7 @@ async function build(options: ResolvedOptions, closers: Closer[], close: () => P
   await checkDatabase(database);
   const postgres = new PostgresTier(database, options, report('postgres'));
   const coherence = new Coherence(options);
-  const memory = options.memory && new MemoryTier(options.memory.maxBytes);
+  const memory = options.memory && openMemory(options.memory.maxBytes, options.guard, events);
 
   const busReport = report('bus');
   let redis: RedisTier | undefined;
@@ -135,6 +136,14 @@ async function build(options: ResolvedOptions, closers: Closer[], close: () => P
   if (options.postgres.direct !== undefined) await expectSameServer(database, coherence);
   if (bus?.connected === false) busReport.degraded(new Error('Redis has not acknowledged the subscription yet'));
   return { options, coherence, memory, redis, postgres, bus, loader, writer, events, tasks, close };
+}
+
+/** Another class, so that whoever needs no guard has nothing of it in the path of a hit. */
+function openMemory(maxBytes: number, guard: boolean, events: Events): MemoryTier {
+  if (!guard) return new MemoryTier(maxBytes);
+  return new GuardedMemoryTier(maxBytes, ({ userId, adapterName, message }) =>
+    events.emit('corrupt', { userId, adapterName, tier: 'memory', reason: message }),
+  );
 }
 
 /** What was not reported as degraded does not recover: the first connection is no recovery. */

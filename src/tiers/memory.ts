@@ -72,10 +72,13 @@ export class MemoryTier {
     return undefined;
   }
 
-  /** Drops what is older than `revision`. */
-  dropBelow(key: Key, revision: number): void {
+  /** Drops what is older than `revision`. True: something is held that is not. */
+  dropBelow(key: Key, revision: number): boolean {
     const slot = this.#slot(key);
-    if (slot !== undefined && slot.entry.revision < revision) this.#lru.delete(slot);
+    if (slot === undefined) return false;
+    if (slot.entry.revision >= revision) return true;
+    this.#lru.delete(slot);
+    return false;
   }
 
   /** A write of this key is about to be sent: whatever is held must be verified before it is served again. */

@@ -25,8 +25,9 @@ export class OneSlot implements Held<Body> {
     if (held === undefined || supersedes(entry, held)) this.#node.memory = entry;
   }
 
-  dropBelow(_: unknown, revision: number): void {
+  dropBelow(_: unknown, revision: number): boolean {
     if (this.#node.memory !== undefined && this.#node.memory.revision < revision) this.#node.memory = undefined;
+    return this.#node.memory !== undefined;
   }
 
   unverify(): void {
