@@ -138,7 +138,10 @@ describe('weights that were written to past the types', () => {
     const told: unknown[] = [];
     node.on('corrupt', (event) => told.push(event));
     const userId = await scribbled(node, 'default');
-    const error: Error = await (async () => call(node, userId))().then(expect.unreachable, (reason) => reason);
+    const error: Error = await (async () => call(node, userId))().then(
+      () => expect.unreachable(),
+      (reason) => reason,
+    );
     expect(error).toBeInstanceOf(SharedWeightsError);
     expect(error).toMatchObject({ code: 'SHARED_WEIGHTS_WRITTEN', userId, adapterName: 'default' });
     expect(error.message).toContain(`adapter 'default' of user ${userId}`);

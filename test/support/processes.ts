@@ -11,6 +11,8 @@ const host = fileURLToPath(new URL('./child-host.mjs', import.meta.url));
 
 export interface Child {
   readonly pid: number;
+  /** Its exit code; null where a signal ended it. */
+  readonly ended: Promise<number | null>;
   /** Calls an exported function with arguments that JSON can carry. Rejects with the child's error, or when it dies. */
   call<Result>(name: string, ...args: unknown[]): Promise<Result>;
   /** SIGSTOP freezes it where it is, SIGCONT continues it. */
@@ -35,6 +37,7 @@ export async function startChild(module: URL, env: NodeJS.ProcessEnv = {}): Prom
   const child = fork(host, [module.href], { env: { ...process.env, ...env }, execArgv: [], serialization: 'json' });
   const waiting = new Map<number, Waiting>();
   let lastId = 0;
+  const ended = new Promise<number | null>((resolve) => child.once('exit', resolve));
   child.on('message', (answer: Answer) => settle(waiting, answer));
   child.on('exit', (code, signal) => {
     for (const { reject } of waiting.values())
@@ -56,6 +59,7 @@ export async function startChild(module: URL, env: NodeJS.ProcessEnv = {}): Prom
   }
   return {
     pid: child.pid ?? 0,
+    ended,
     call: async <Result>(name: string, ...args: unknown[]) => (await call(name, args)) as Result,
     signal: (signal) => void child.kill(signal),
     kill: () => kill(child),
