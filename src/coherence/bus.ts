@@ -156,7 +156,8 @@ export class Bus {
       this.#revive();
       return;
     }
-    const message = parse(text);
+    // What comes while the connection ends would begin work that nobody waits for any more.
+    const message = this.#closed ? undefined : parse(text);
     if (message === undefined || message.origin === this.#origin) return;
     this.received++;
     this.#events.heard(message.userId, message.adapterName, message.revision, message.settled !== false);

@@ -95,6 +95,16 @@ describe('messages', () => {
     expect(a.notes.heard.map(({ revision }) => revision)).toEqual([2]);
   });
 
+  test('are not heard after close, though the connection that brings them is still ending', async () => {
+    const [closed, open] = [await startNode(), await startNode()];
+    closed.bus.close();
+    await foreign.publish(channel(), JSON.stringify({ ...key(), revision: 1, version: 1, origin: '' }));
+    await waitFor(() => open.notes.heard.length > 0);
+    // It would have come before the answer to what the same connection sends now.
+    await closed.connections.subscriber.subscribe(`${prefix}last`);
+    expect(closed.notes.heard).toEqual([]);
+  });
+
   test('that are none of ours are ignored', async () => {
     const a = await startNode();
     const good = { ...key(), revision: 9, version: 1, origin: 'x' };
