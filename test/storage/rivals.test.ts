@@ -1,4 +1,5 @@
 /** Writers of our own against each other: saves, deletes, rollbacks and prunes of the same adapters at the same time. */
+import { randomUUID } from 'node:crypto';
 import { expect, test } from 'vitest';
 import type { LoRAStorage } from '../../src/storage/lora-storage.js';
 import { smallAdapter, useStorage } from '../support/storage.js';
@@ -77,4 +78,78 @@ test('no call fails for another’s sake, no version is given twice, and both no
     expect(last).toBeGreaterThan(Math.max(...versions));
     for (const node of nodes) await waitFor(async () => (await node.loadAdapterInfo(userId)).version === last);
   }
+});
+
+test('no update is lost: what each read and counted on, with expectedVersion, adds up', async () => {
+  const nodes = [await bench.open(), await bench.open({ memory: false }), await bench.open({ redis: false })];
+  const userId = await bench.user();
+  const EACH = 10;
+  let conflicts = 0;
+  /** Counts one further than what is there, until nobody was in between; 0 is what a first-time saver expects. */
+  const increment = async (node: LoRAStorage): Promise<number> => {
+    for (;;) {
+      const found = await node.loadAdapterInfo(userId).catch(() => undefined);
+      const adapter = found?.adapter.clone() ?? smallAdapter(userId);
+      adapter.trainingIterations++;
+      try {
+        return await node.saveAdapter(adapter, 'default', { expectedVersion: found?.version ?? 0 });
+      } catch (error) {
+        if ((error as { code: string }).code !== 'VERSION_CONFLICT') throw error;
+        conflicts++;
+      }
+    }
+  };
+  const saved = await Promise.all(
+    Array.from({ length: 6 }, async (_, i) => {
+      const versions: number[] = [];
+      while (versions.length < EACH) versions.push(await increment(nodes[i % 3] as LoRAStorage));
+      return versions;
+    }),
+  );
+  const all = Array.from({ length: 6 * EACH }, (_, i) => i + 1);
+  expect(saved.flat().sort((a, b) => a - b)).toEqual(all);
+  expect(conflicts).toBeGreaterThan(0);
+  const rows = await bench.sql<{ version: number; counter: number }>(
+    'select version, training_iterations as counter from lora_adapters where user_id = $1 order by version',
+    [userId],
+  );
+  // Each version is one more than the one it was made of.
+  expect(rows).toEqual(all.map((version) => ({ version, counter: version })));
+  for (const node of nodes) expect((await node.loadAdapter(userId)).trainingIterations).toBe(6 * EACH);
+});
+
+test('what takes many rows at once does not deadlock with what takes one', async () => {
+  const creating = await bench.open({ createMissingUsers: true });
+  const nodes = [creating, await bench.open(), await bench.open({ redis: false })];
+  const users = await Promise.all([bench.user(), bench.user(), bench.user()]);
+  const random = seeded(11);
+  const pick = <T>(from: readonly T[]) => from[Math.floor(random() * from.length)] as T;
+  const names = ['a', 'b', 'c'];
+  const before = await deadlocks();
+  const failures: unknown[] = [];
+  const acts: ((node: LoRAStorage, userId: string) => Promise<unknown>)[] = [
+    (node, userId) => node.saveAdapter(smallAdapter(userId), pick(names)),
+    (node, userId) => node.saveAdapter(smallAdapter(userId), pick(names)),
+    (node, userId) => node.saveAdapter(smallAdapter(userId), pick(names), { expectedVersion: 0 }),
+    () => creating.saveAdapter(smallAdapter(randomUUID()), pick(names)),
+    (node, userId) => node.deleteAdapter(userId, pick(names)),
+    (node, userId) => node.rollbackAdapter(userId, pick(names), 1),
+    (node, userId) => node.forgetUser(userId),
+    (node) => node.pruneVersions({ keepLatest: 1 }),
+    (node) => node.pruneOlderThan({ olderThanDays: 0.000001, includeLatest: true }),
+    (node) => node.pruneOlderThan({ olderThanDays: 0.000001 }),
+  ];
+  await Promise.all(
+    Array.from({ length: 8 }, async () => {
+      for (let i = 0; i < 20; i++) {
+        await pick(acts)(pick(nodes), pick(users)).catch((error) => {
+          if (!ANSWERS.includes(error.code)) failures.push(error);
+        });
+      }
+    }),
+  );
+  expect(failures).toEqual([]);
+  await Promise.all(nodes.map((node) => node.close()));
+  await waitFor(async () => (await sessions()) === 0);
+  expect(await deadlocks()).toBe(before);
 });
