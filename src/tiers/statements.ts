@@ -167,16 +167,20 @@ export const COPY_VERSION = statement(
    where user_id = $1 and adapter_name = $2 and version = $3`,
 );
 
+// Rows are locked in the order of every other write before they are deleted: `in` alone deletes them in any order.
+
 export const FORGET_BODIES = statement(
   'forget_bodies',
-  'delete from lora_adapters where user_id = $1 returning version',
+  `with doomed as (
+     select id from lora_adapters where user_id = $1 order by adapter_name, version for update
+   )
+   delete from lora_adapters where id in (select id from doomed) returning version`,
 );
+/** In any order: no body is left, so nobody else takes two of these heads at once. */
 export const FORGET_HEADS = statement(
   'forget_heads',
   'delete from lora_adapter_heads where user_id = $1 returning user_id, adapter_name, revision, null::int4',
 );
-
-// Rows are locked in the order of every other write before they are deleted: `in` alone deletes them in any order.
 
 /** $1 versions to keep, $2 user or null, $3 rows at most. */
 export const PRUNE_VERSIONS = statement(

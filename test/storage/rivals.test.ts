@@ -1,5 +1,6 @@
 /** Writers of our own against each other: saves, deletes, rollbacks and prunes of the same adapters at the same time. */
 import { randomUUID } from 'node:crypto';
+import pg from 'pg';
 import { expect, test } from 'vitest';
 import type { LoRAStorage } from '../../src/storage/lora-storage.js';
 import { smallAdapter, useStorage } from '../support/storage.js';
@@ -150,6 +151,41 @@ test('what takes many rows at once does not deadlock with what takes one', async
   );
   expect(failures).toEqual([]);
   await Promise.all(nodes.map((node) => node.close()));
+  await waitFor(async () => (await sessions()) === 0);
+  expect(await deadlocks()).toBe(before);
+});
+
+test('forgetUser locks bodies in the order of every other write', async () => {
+  const userId = await bench.user();
+  const node = await bench.open();
+  // By their place and by their age they are in the other order, whichever the planner takes them in.
+  for (const version of [2, 1]) {
+    await bench.sql(
+      `insert into lora_adapters (user_id, version, weights, size_bytes, created_at, updated_at)
+       values ($1, $2, '', 0, now() - interval '30 days', now() - $3 * interval '1 day')`,
+      [userId, version, 3 - version],
+    );
+  }
+  const before = await deadlocks();
+  const waiting = async (count: number) =>
+    (
+      await bench.sql(
+        `select from pg_stat_activity where datname = current_database() and cardinality(pg_blocking_pids(pid)) > 0`,
+      )
+    ).length === count;
+  const holder = new pg.Client(bench.postgresUrl);
+  await holder.connect();
+  await holder.query('begin');
+  await holder.query('select from lora_adapters where user_id = $1 and version = 1 for update', [userId]);
+  // 1. A prune waits for version 1 and will want version 2. 2. Whoever waits behind it must not hold that.
+  const pruning = node.pruneOlderThan({ olderThanDays: 20, includeLatest: true });
+  await waitFor(() => waiting(1));
+  const forgetting = node.forgetUser(userId);
+  await waitFor(() => waiting(2));
+  await holder.query('commit');
+  await holder.end();
+  expect([await pruning, await forgetting]).toEqual([2, 0]);
+  await node.close();
   await waitFor(async () => (await sessions()) === 0);
   expect(await deadlocks()).toBe(before);
 });
