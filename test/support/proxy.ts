@@ -41,7 +41,7 @@ interface State {
 export async function startProxy(targetPort: number, targetHost = '127.0.0.1'): Promise<FaultProxy> {
   const state: State = { fault: 'none', delayMs: 0, lostBytes: 0 };
   const links = new Set<Link>();
-  const server = createServer({ allowHalfOpen: true }, (client) => {
+  const server = createServer((client) => {
     if (state.fault === 'cut') {
       client.resetAndDestroy();
       return;
@@ -103,8 +103,6 @@ class Link {
     this.#state = state;
     client.on('data', (bytes) => this.#forward(bytes, this.#upstream, state.fault === 'mute'));
     this.#upstream.on('data', (bytes) => this.#later(() => this.#forward(bytes, this.#client, this.#muteAnswers())));
-    // Nor does the server hear of the client's end through a mute one, and so it does not answer it.
-    client.on('end', () => this.#lostBytes || state.fault === 'mute' || client.end());
     client.on('close', () => this.#upstream.destroy());
     // The end of a connection is news as well, and a mute one gets none.
     this.#upstream.on('close', () => this.#later(() => this.#lostBytes || this.#muteAnswers() || client.destroy()));
