@@ -130,6 +130,21 @@ test('mute answers lets requests arrive', async () => {
   expect(client.received).toBe('a');
 });
 
+test('cutAfter ends a connection in the middle of an answer, of which the beginning arrives; new ones are spared', async () => {
+  const [client, idle] = [await connect(), await connect()];
+  await echoes(client, 'before');
+  proxy.cutAfter(3);
+  client.socket.write('answer');
+  await waitFor(() => client.socket.closed);
+  expect(client.received).toBe('beforeans');
+  expect(idle.socket.destroyed).toBe(false);
+  await echoes(await connect(), 'after');
+  // Its turn comes with its own three bytes.
+  idle.socket.write('answer');
+  await waitFor(() => idle.socket.closed);
+  expect(idle.received).toBe('ans');
+});
+
 test('delay holds answers back and keeps their order when it shrinks', async () => {
   const client = await connect();
   await echoes(client, '0');

@@ -23,6 +23,11 @@ export interface FaultProxy {
   mute(direction?: 'both' | 'answers'): void;
   /** Every answer takes this much longer, in its order. 0: no longer. */
   delay(ms: number): void;
+  /**
+   * Each connection that is there now ends when it has delivered so many more bytes of answers, and these arrive: in the
+   * middle of a row, say. New connections are spared.
+   */
+  cutAfter(bytes: number): void;
   /** Forwards again. A connection that has lost a byte stays mute for good: nothing can continue its stream. */
   heal(): void;
   /** Ends all connections and the proxy. */
@@ -77,6 +82,9 @@ export async function startProxy(targetPort: number, targetHost = '127.0.0.1'): 
     delay(ms) {
       state.delayMs = ms;
     },
+    cutAfter(bytes) {
+      for (const link of links) link.cutAfter(bytes);
+    },
     heal() {
       state.fault = 'none';
       state.delayMs = 0;
@@ -94,6 +102,8 @@ class Link {
   readonly #upstream: Socket;
   readonly #state: State;
   #lostBytes = false;
+  /** Bytes of answers it may still deliver. */
+  #allowance = Number.POSITIVE_INFINITY;
   /** Ends when the last answer has left: a delay that shrinks must not let answers overtake each other. */
   #answers = Promise.resolve();
 
@@ -102,11 +112,15 @@ class Link {
     this.#upstream = new Socket().setNoDelay(true).connect(port, host);
     this.#state = state;
     client.on('data', (bytes) => this.#forward(bytes, this.#upstream, state.fault === 'mute'));
-    this.#upstream.on('data', (bytes) => this.#later(() => this.#forward(bytes, this.#client, this.#muteAnswers())));
+    this.#upstream.on('data', (bytes) => this.#later(() => this.#answer(bytes)));
     client.on('close', () => this.#upstream.destroy());
     // The end of a connection is news as well, and a mute one gets none.
     this.#upstream.on('close', () => this.#later(() => this.#lostBytes || this.#muteAnswers() || client.destroy()));
     for (const socket of [client, this.#upstream]) socket.on('error', () => {});
+  }
+
+  cutAfter(bytes: number): void {
+    this.#allowance = bytes;
   }
 
   reset(): void {
@@ -116,6 +130,16 @@ class Link {
 
   #muteAnswers(): boolean {
     return this.#state.fault === 'mute' || this.#state.fault === 'mute answers';
+  }
+
+  #answer(bytes: Buffer): void {
+    const delivered = bytes.subarray(0, this.#allowance);
+    this.#allowance -= delivered.length;
+    this.#forward(delivered, this.#client, this.#muteAnswers());
+    if (this.#allowance > 0) return;
+    // No reset: that would take away what was just delivered, too.
+    this.#client.end();
+    this.#upstream.destroy();
   }
 
   #forward(bytes: Buffer, to: Socket, mute: boolean): void {
