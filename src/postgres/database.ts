@@ -8,7 +8,7 @@ import { DeadlineError, within } from '../deadline.js';
 import { StorageOverloadedError } from '../errors.js';
 import { isPool, type PostgresSource } from '../options.js';
 import { BinaryClient } from './binary-client.js';
-import { BUSY_POOL, isConnectionState, sqlState, UnreachableError } from './failure.js';
+import { BUSY_POOL, BusyPoolError, isBusyPool, isConnectionState, sqlState, UnreachableError } from './failure.js';
 import { columnTypes } from './wire.js';
 
 /** A prepared statement. `types` decide what its columns become; see wire.ts. */
@@ -169,7 +169,9 @@ export class Database implements Session {
     try {
       return await withinBudget(this.#pool, budgetMs);
     } catch (error) {
-      throw new UnreachableError(false, this.#target, error);
+      throw isBusyPool(error)
+        ? new BusyPoolError(this.#target, error)
+        : new UnreachableError(false, this.#target, error);
     }
   }
 }

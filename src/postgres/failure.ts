@@ -15,6 +15,14 @@ export class UnreachableError extends Error {
   }
 }
 
+/** Every connection of the pool was taken, by calls of this process: that says nothing about the server. */
+export class BusyPoolError extends UnreachableError {
+  constructor(target: string, cause: unknown) {
+    super(false, target, cause);
+    this.name = 'BusyPoolError';
+  }
+}
+
 /** SQLSTATE of an error the server reported, or undefined for every other kind. */
 export function sqlState(error: unknown): string | undefined {
   return error instanceof pg.DatabaseError ? error.code : undefined;
@@ -36,6 +44,12 @@ export function isRetryable(error: unknown): boolean {
 /** Who is waited for when all connections are taken: another call of ours, and not the server. */
 export const BUSY_POOL = 'a connection of the pool';
 
+/** Whether that wait was in vain, by our budget or by the pool's own. */
+export function isBusyPool(error: unknown): boolean {
+  const { message } = error as Partial<Error>;
+  return message?.startsWith(BUSY_POOL) === true || message === 'timeout exceeded when trying to connect';
+}
+
 function why(cause: unknown): string {
   const { code, message = String(cause) } = cause as { code?: string; message?: string };
   switch (code) {
@@ -56,7 +70,7 @@ function why(cause: unknown): string {
     default:
       // pg says this of a password that is missing where the server asks for one.
       if (/SASL|password must be a string/.test(message)) return 'it asks for a password and none was given';
-      if (message.startsWith(BUSY_POOL) || message === 'timeout exceeded when trying to connect')
+      if (isBusyPool(cause))
         return 'no connection of the pool became free in time; raise its max, or postgresTimeoutMs';
       // pg and its pool report a budget that ran out only through their texts.
       return /timeout|did not answer/i.test(message)

@@ -4,6 +4,7 @@
  */
 import {
   type CircuitBreakerPolicy,
+  CircuitState,
   ConsecutiveBreaker,
   circuitBreaker,
   ExponentialBackoff,
@@ -17,6 +18,8 @@ export interface OutageEvents {
 
 export interface BreakerOptions {
   readonly isOutage: (error: Error) => boolean;
+  /** Failures that never reached the other side: they neither open the breaker nor, as a trial, close it. */
+  readonly saysNothing: (error: Error) => boolean;
   /** Failures in a row that open it. */
   readonly failures: number;
   /** Pause before a call is let through again, doubled up to the largest. */
@@ -25,7 +28,10 @@ export interface BreakerOptions {
 }
 
 export function outageBreaker(options: BreakerOptions, events: OutageEvents): CircuitBreakerPolicy {
-  const breaker = circuitBreaker(handleWhen(options.isOutage), {
+  // To cockatiel a trial that fails without being handled has succeeded.
+  const fails = (error: Error) =>
+    options.saysNothing(error) ? breaker.state === CircuitState.HalfOpen : options.isOutage(error);
+  const breaker: CircuitBreakerPolicy = circuitBreaker(handleWhen(fails), {
     halfOpenAfter: new ExponentialBackoff({ initialDelay: options.firstPauseMs, maxDelay: options.longestPauseMs }),
     breaker: new ConsecutiveBreaker(options.failures),
   });

@@ -7,9 +7,15 @@ import type { CircuitBreakerPolicy } from 'cockatiel';
 import type { AdapterRecord } from '../adapter/record.js';
 import type { Asked, Reading } from '../coherence/head.js';
 import { type Key, keyOf } from '../coherence/key.js';
-import { AdapterCorruptError, AdapterNotFoundError, UserNotFoundError, VersionConflictError } from '../errors.js';
+import {
+  AdapterCorruptError,
+  AdapterNotFoundError,
+  StorageOverloadedError,
+  UserNotFoundError,
+  VersionConflictError,
+} from '../errors.js';
 import type { Database, Session, Statement } from '../postgres/database.js';
-import { isRetryable, UnreachableError } from '../postgres/failure.js';
+import { BusyPoolError, isRetryable, UnreachableError } from '../postgres/failure.js';
 import { type BreakerOptions, type OutageEvents, outageBreaker } from './breaker.js';
 import { type Entry, restamped } from './entry.js';
 import { readFailure, saveFailure } from './postgres-errors.js';
@@ -17,9 +23,10 @@ import * as sql from './statements.js';
 
 const ATTEMPTS = 3;
 
-/** A single failure may be one broken connection, or a queue that was too long for a moment. */
+/** A single failure may be one broken connection. */
 const BREAKER: BreakerOptions = {
   isOutage: (error) => error instanceof UnreachableError,
+  saysNothing: (error) => error instanceof BusyPoolError || error instanceof StorageOverloadedError,
   failures: 3,
   firstPauseMs: 100,
   longestPauseMs: 1000,

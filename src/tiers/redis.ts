@@ -42,6 +42,7 @@ interface Scripts {
 /** The first silence opens it; an answer that is an error costs one round trip, and needs no breaker. */
 const BREAKER: BreakerOptions = {
   isOutage: (error) => error.name !== 'ReplyError',
+  saysNothing: () => false,
   failures: 1,
   firstPauseMs: 250,
   longestPauseMs: 5000,
