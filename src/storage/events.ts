@@ -9,9 +9,9 @@ export type Tier = 'memory' | 'redis' | 'postgres';
 
 /** What storage.on() reports; the same and more goes out on diagnostics_channel 'lora-store:*'. */
 export interface StorageEvents {
-  /** A tier stopped answering. */
+  /** A tier stopped answering, or answers with refusals. */
   degraded: [{ tier: Tier | 'bus' | 'change-feed'; cause: Error }];
-  /** A tier answers again. */
+  /** All is well with it again. */
   recovered: [{ tier: Tier | 'bus' | 'change-feed'; afterMs: number }];
   /** Bytes refused on the way in. */
   corrupt: [{ userId: string; adapterName: string; tier: Tier; reason: string }];

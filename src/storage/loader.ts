@@ -125,10 +125,12 @@ export class Loader {
   async #fetch(key: Key): Promise<Loaded> {
     const { redis, postgres } = this.#parts;
     const steps = this.#steps(key);
+    const redisUntil = redis?.deadline();
     let next = steps.begin(performance.now());
     if (next.do === 'read redis' && redis !== undefined)
-      next = steps.redisAnswered(await redis.read(key), performance.now());
-    if (next.do === 'claim' && redis !== undefined) next = steps.claimed(await redis.claim(key), performance.now());
+      next = steps.redisAnswered(await redis.read(key, redisUntil), performance.now());
+    if (next.do === 'claim' && redis !== undefined)
+      next = steps.claimed(await redis.claim(key, redisUntil), performance.now());
     if (next.do === 'serve') return this.#fromRedis(key, next);
     const asking = next as AskPostgres<Entry>;
     return await this.#landed({ key, steps, next: asking }, postgres.load(key, asking.held, asking.asked));

@@ -45,6 +45,8 @@ function ownClient(source: Exclude<RedisSource, Redis | Cluster>, timeoutMs: num
     autoResendUnfulfilledCommands: false,
     connectTimeout: CONNECT_MS,
     disconnectTimeout: CONNECT_MS,
+    // How soon a server that is loading is asked again whether it is ready; it guesses its own time badly.
+    maxLoadingRetryTime: CONNECT_MS,
     // A connection that swallows commands is replaced; the breaker waits meanwhile.
     socketTimeout: Math.max(CONNECT_MS, 4 * timeoutMs),
     retryStrategy: (attempt: number) => Math.min(1000, 25 * 2 ** attempt) * (0.75 + 0.5 * Math.random()),

@@ -4,14 +4,15 @@
  * method here throws. Bytes that fail a check are dropped and reported, never returned.
  */
 import { randomBytes } from 'node:crypto';
-import { BrokenCircuitError, type CircuitBreakerPolicy } from 'cockatiel';
 import type { Cluster, Redis } from 'ioredis';
 import type { Key } from '../coherence/key.js';
-import { DeadlineError, within } from '../deadline.js';
-import { type BreakerOptions, type OutageEvents, outageBreaker } from './breaker.js';
+import { within } from '../deadline.js';
+import type { OutageEvents } from './breaker.js';
 import type { Entry } from './entry.js';
+import { isRefusal, RedisCalls } from './redis-calls.js';
 import { decodeEntry, encodeEntry, fillToken, HEADER_BYTES, isFillToken } from './redis-entry.js';
 import { CLEAR, DROP, FILL, RESTAMP, WRITE } from './redis-scripts.js';
+import { KEEP, READ, REMOVE } from './refusals.js';
 
 /** Part of every key: nodes that know another layout keep to other keys, so old and new run side by side. */
 export const FORMAT = 'v1';
@@ -39,15 +40,6 @@ interface Scripts {
   loraDrop(key: string, seen: Buffer): Promise<number>;
 }
 
-/** The first silence opens it; an answer that is an error costs one round trip, and needs no breaker. */
-const BREAKER: BreakerOptions = {
-  isOutage: (error) => error.name !== 'ReplyError',
-  saysNothing: () => false,
-  failures: 1,
-  firstPauseMs: 250,
-  longestPauseMs: 5000,
-};
-
 const NOTHING: RedisAnswer = { entry: undefined, seen: undefined };
 
 export class RedisTier {
@@ -57,14 +49,11 @@ export class RedisTier {
   readonly #prefix: string;
   readonly #timeoutMs: number;
   readonly #ttlMs: number;
-  readonly #breaker: CircuitBreakerPolicy;
+  readonly #calls: RedisCalls;
 
   /** Loads answered from here, and those that were not. */
   hits = 0;
   misses = 0;
-  /** Calls that failed, and among them those whose time ran out. */
-  errors = 0;
-  timeouts = 0;
   /** Writes refused because something newer, or something unexpected, stood there. */
   fenced = 0;
   /** Values dropped because a check failed. */
@@ -90,7 +79,21 @@ export class RedisTier {
       client.defineCommand(`lora${name}`, { numberOfKeys: 1, lua });
     }
     this.#scripts = client as unknown as Scripts;
-    this.#breaker = outageBreaker(BREAKER, events);
+    this.#calls = new RedisCalls(options.timeoutMs, events);
+  }
+
+  /** Calls that failed, and among them those whose time ran out. */
+  get errors(): number {
+    return this.#calls.errors;
+  }
+
+  get timeouts(): number {
+    return this.#calls.timeouts;
+  }
+
+  /** Until when a load that begins now may wait for all that it asks of Redis. */
+  deadline(): number {
+    return this.#calls.deadline();
   }
 
   /** The braces keep all of a user's adapters in one slot of a cluster. */
@@ -98,9 +101,10 @@ export class RedisTier {
     return `${this.#prefix}{${key.userId}}:${key.adapterName}`;
   }
 
-  async read(key: Key): Promise<RedisAnswer> {
-    const value = await this.#try(() => this.#client.getBuffer(this.redisKey(key)).catch(wrongTypeIsGarbage));
-    return value === undefined ? NOTHING : this.#examine(key, value);
+  async read(key: Key, deadline = this.deadline()): Promise<RedisAnswer> {
+    const get = () => this.#client.getBuffer(this.redisKey(key)).catch(wrongTypeIsGarbage);
+    const value = await this.#calls.try(READ, get, deadline);
+    return value === undefined ? NOTHING : this.#examine(key, value, deadline);
   }
 
   /**
@@ -109,26 +113,29 @@ export class RedisTier {
    */
   async readMany(keys: readonly Key[]): Promise<RedisAnswer[]> {
     if (keys.length === 0) return [];
+    const deadline = this.deadline();
     const tokens = keys.map(() => fillToken(randomBytes(16)));
-    const replies = await this.#try(() => this.#getMany(keys, tokens));
+    const replies = await this.#calls.try(READ, () => this.#getMany(keys, tokens), deadline);
     if (replies === undefined) return keys.map(() => NOTHING);
+    const refusal = replies.claims.find((claim) => claim instanceof Error);
+    if (refusal !== undefined) this.#calls.failed(KEEP, refusal);
     return await Promise.all(
       keys.map(async (key, i) => {
         const value = replies.values[i] ?? null;
-        const placed = replies.placed[i] === true;
+        const claim = replies.claims[i];
         // MGET says of a key of another type that there is nothing, and no token takes its place: GET says what it is.
-        if (value === null && !placed) return await this.read(key);
-        const answer = await this.#examine(key, value);
-        return { entry: answer.entry, seen: answer.seen ?? (placed ? tokens[i] : undefined) };
+        if (value === null && claim === null) return await this.read(key, deadline);
+        const answer = await this.#examine(key, value, deadline);
+        return { entry: answer.entry, seen: answer.seen ?? (claim === 'OK' ? tokens[i] : undefined) };
       }),
     );
   }
 
   /** Leaves a token where nothing was, before Postgres is read. Returns it if it stands: a fill may go over it. */
-  async claim(key: Key): Promise<Buffer | undefined> {
+  async claim(key: Key, deadline = this.deadline()): Promise<Buffer | undefined> {
     const token = fillToken(randomBytes(16));
-    const placed = await this.#try(() => this.#client.set(this.redisKey(key), token, 'PX', FILL_TOKEN_MS, 'NX'));
-    return placed === 'OK' ? token : undefined;
+    const place = () => this.#client.set(this.redisKey(key), token, 'PX', FILL_TOKEN_MS, 'NX');
+    return (await this.#calls.try(KEEP, place, deadline)) === 'OK' ? token : undefined;
   }
 
   /** After a load from Postgres: keeps `entry` if what was `seen` before that load still stands. */
@@ -150,7 +157,7 @@ export class RedisTier {
 
   /** The adapter is at `revision` now: removes what is older. False: Redis did not answer. */
   async clear(key: Key, revision: number): Promise<boolean> {
-    return (await this.#try(() => this.#scripts.loraClear(this.redisKey(key), revision))) !== undefined;
+    return (await this.#calls.try(REMOVE, () => this.#scripts.loraClear(this.redisKey(key), revision))) !== undefined;
   }
 
   /** Removes everything kept of a user, names this process never heard of included. False: it did not answer throughout. */
@@ -161,11 +168,12 @@ export class RedisTier {
     for (const node of 'nodes' in this.#client ? this.#client.nodes('master') : [this.#client]) {
       let cursor = '0';
       do {
-        const page = await this.#try(() => node.scan(cursor, 'MATCH', pattern, 'COUNT', 1000));
+        const page = await this.#calls.try(READ, () => node.scan(cursor, 'MATCH', pattern, 'COUNT', 1000));
         if (page === undefined) return false;
         cursor = page[0];
         const names = page[1].map((name) => name.slice(keyPrefix.length));
-        if (names.length > 0 && (await this.#try(() => this.#client.unlink(names))) === undefined) return false;
+        if (names.length > 0 && (await this.#calls.try(REMOVE, () => this.#client.unlink(names))) === undefined)
+          return false;
       } while (cursor !== '0');
     }
     return true;
@@ -176,7 +184,7 @@ export class RedisTier {
     await within(this.#client.ping(), this.#timeoutMs, 'Redis');
   }
 
-  async #examine(key: Key, value: Buffer | null): Promise<RedisAnswer> {
+  async #examine(key: Key, value: Buffer | null, deadline: number): Promise<RedisAnswer> {
     if (value === null || isFillToken(value)) {
       this.misses++;
       // Another reader's token serves as well: whoever clears the key removes it, and then neither fill succeeds.
@@ -189,55 +197,54 @@ export class RedisTier {
       this.misses++;
       this.corrupt++;
       this.#events.corrupt(key, error instanceof Error && 'reason' in error ? String(error.reason) : String(error));
-      await this.#try(() => this.#scripts.loraDrop(this.redisKey(key), seen));
+      await this.#calls.try(REMOVE, () => this.#scripts.loraDrop(this.redisKey(key), seen), deadline);
       return NOTHING;
     }
   }
 
+  /** claims: 'OK' where a token stands now, null where something stood, the error where it was refused. */
   async #getMany(
     keys: readonly Key[],
     tokens: readonly Buffer[],
-  ): Promise<{ values: readonly (Buffer | null)[]; placed: readonly boolean[] }> {
+  ): Promise<{ values: readonly (Buffer | null)[]; claims: readonly ('OK' | null | Error)[] }> {
     const names = keys.map((key) => this.redisKey(key));
     if ('nodes' in this.#client) {
       // A pipeline of a cluster must not cross its nodes.
       const cluster = this.#client;
       const [values, claims] = await Promise.all([
         Promise.all(names.map((name) => cluster.getBuffer(name).catch(wrongTypeIsGarbage))),
-        Promise.all(names.map((name, i) => cluster.set(name, tokens[i] as Buffer, 'PX', FILL_TOKEN_MS, 'NX'))),
+        Promise.all(
+          names.map((name, i) => cluster.set(name, tokens[i] as Buffer, 'PX', FILL_TOKEN_MS, 'NX').catch(refusal)),
+        ),
       ]);
-      return { values, placed: claims.map((reply) => reply === 'OK') };
+      return { values, claims };
     }
     const pipeline = this.#client.pipeline().mgetBuffer(names);
     for (const [i, name] of names.entries()) pipeline.set(name, tokens[i] as Buffer, 'PX', FILL_TOKEN_MS, 'NX');
     const [read, ...claims] = (await pipeline.exec()) ?? [];
     if (read === undefined || read[0]) throw read?.[0] ?? new Error('Redis gave no answer');
-    return { values: read[1] as (Buffer | null)[], placed: claims.map(([, reply]) => reply === 'OK') };
+    return {
+      values: read[1] as (Buffer | null)[],
+      claims: claims.map(([error, reply]) => error ?? (reply as 'OK' | null)),
+    };
   }
 
   /** Whether Redis answered; that it refused is counted. */
   async #fenced(script: () => Promise<number>): Promise<boolean> {
-    const reply = await this.#try(script);
+    const reply = await this.#calls.try(KEEP, script);
     if (reply === 0) this.fenced++;
     return reply !== undefined;
-  }
-
-  /** The call's result, or undefined after a failure that was counted. */
-  async #try<T>(call: () => Promise<T>): Promise<T | undefined> {
-    try {
-      return await this.#breaker.execute(() => within(call(), this.#timeoutMs, 'Redis'));
-    } catch (error) {
-      // Nothing was asked: the breaker is open. Asking it is also what lets it try again.
-      if (error instanceof BrokenCircuitError) return undefined;
-      this.errors++;
-      if (error instanceof DeadlineError) this.timeouts++;
-      return undefined;
-    }
   }
 
   #ttl(): number {
     return Math.round(this.#ttlMs * (0.9 + 0.2 * Math.random()));
   }
+}
+
+/** A claim that was refused takes nothing from what was read. */
+function refusal(error: Error): Error {
+  if (isRefusal(error)) return error;
+  throw error;
 }
 
 /** A key that holds no string is dropped like any other value that is no entry; the scripts see it as '?' too. */

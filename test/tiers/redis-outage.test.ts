@@ -1,4 +1,4 @@
-/** What an outage of Redis costs: one timeout, then nothing until Redis answers again. An answer is no outage. */
+/** What an outage of Redis costs: one timeout, then nothing until Redis answers again. An answer is no outage, if no help either. */
 import { Redis } from 'ioredis';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { RedisTier } from '../../src/tiers/redis.js';
@@ -128,12 +128,95 @@ describe('an answer that is an error', () => {
     expect(await tier.claim(newKey())).toBeUndefined();
     expect(tier.errors).toBe(errors + 2);
     await mend();
+    expect(states).toEqual(['degraded']);
     // At once: no pause of a breaker stands between.
     await tier.write(other, entryOf(other, 2));
     expect((await tier.read(other)).entry?.revision).toBe(2);
-    expect(states).toEqual([]);
+    expect(states).toEqual(['degraded', 'recovered']);
     expect(tier.timeouts).toBe(0);
   });
+
+  test('is over when what was refused is granted, and not when something easier is', async () => {
+    await connect(2000);
+    const [key, other] = [newKey(), newKey()];
+    await answers(key);
+    await raw.config('SET', 'maxmemory', '1');
+    await tier.write(other, entryOf(other, 1));
+    expect(states).toEqual(['degraded']);
+    // A full Redis reads and removes.
+    await tier.clear(key, 2);
+    await tier.read(other);
+    await tier.clear(other, 2);
+    expect(await raw.dbsize()).toBe(0);
+    expect(states).toEqual(['degraded']);
+    await raw.config('SET', 'maxmemory', '0');
+    await tier.write(other, entryOf(other, 1));
+    expect(states).toEqual(['degraded', 'recovered']);
+  });
+
+  test('is not over when a script found nothing to do, which a replica lets pass', async () => {
+    await connect(2000);
+    const [key, other] = [newKey(), newKey()];
+    await answers(key);
+    await tier.write(key, entryOf(key, 5));
+    await raw.replicaof('127.0.0.1', '1');
+    await tier.clear(key, 6);
+    expect(states).toEqual(['degraded']);
+    await tier.clear(other, 6);
+    await tier.write(key, entryOf(key, 1));
+    await tier.fill(key, Buffer.from('gone'), entryOf(key, 6));
+    expect(tier.fenced).toBe(2);
+    expect(states).toEqual(['degraded']);
+    await raw.replicaof('NO', 'ONE');
+    await tier.clear(key, 6);
+    expect(states).toEqual(['degraded', 'recovered']);
+  });
+
+  test('and silence on top of it is the same trouble, told of once and over when both are', async () => {
+    await connect(500);
+    await answers();
+    await raw.config('SET', 'maxmemory', '1');
+    await tier.claim(newKey());
+    proxy.mute();
+    await tier.read(newKey());
+    expect([states, tier.timeouts]).toEqual([['degraded'], 1]);
+    proxy.heal();
+    await waitFor(async () => {
+      const { errors } = tier;
+      await tier.claim(newKey());
+      return tier.errors > errors && tier.timeouts >= 1 && connections.client.status === 'ready';
+    });
+    await waitFor(async () => {
+      const { errors, misses } = tier;
+      await tier.read(newKey());
+      return tier.errors === errors && tier.misses > misses;
+    });
+    expect(states).toEqual(['degraded']);
+    await raw.config('SET', 'maxmemory', '0');
+    expect(await tier.claim(newKey())).toBeDefined();
+    expect(states).toEqual(['degraded', 'recovered']);
+  });
+
+  test('in readMany a refused token costs no second question, and is counted once', async () => {
+    await connect(2000);
+    const keys = [newKey(), newKey()] as const;
+    await answers(keys[0]);
+    await raw.replicaof('127.0.0.1', '1');
+    const [{ errors }, commands] = [tier, await commandsSoFar()];
+    const found = await tier.readMany(keys);
+    expect(found.map(({ entry, seen }) => [entry?.revision, seen !== undefined])).toEqual([
+      [1, true],
+      [undefined, false],
+    ]);
+    expect(tier.errors).toBe(errors + 1);
+    expect((await commandsSoFar()).get).toBe(commands.get);
+    expect(states).toEqual(['degraded']);
+  });
+
+  async function commandsSoFar(): Promise<Record<string, string>> {
+    const lines = (await raw.info('commandstats')).matchAll(/cmdstat_(\S+):calls=(\d+)/g);
+    return Object.fromEntries([...lines].map(([, name, calls]) => [name, calls]));
+  }
 
   /** Whoever is connected stays logged in as he is, unless he has to begin anew. */
   async function lockOut(): Promise<void> {

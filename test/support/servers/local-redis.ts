@@ -24,7 +24,13 @@ export function redisArguments(settings: ServerSettings): string[] {
 }
 
 export async function greetRedis(url: string): Promise<void> {
-  const client = new Redis(url, { lazyConnect: true, retryStrategy: () => null, connectTimeout: 5_000 });
+  const client = new Redis(url, {
+    lazyConnect: true,
+    retryStrategy: () => null,
+    connectTimeout: 5_000,
+    // While a server loads, ioredis would wait for as long as the server guesses that it takes.
+    maxLoadingRetryTime: 50,
+  });
   // connect() rejects with 'Connection is closed'; why it is closed comes as an event.
   let reason: Error | undefined;
   client.on('error', (error) => {

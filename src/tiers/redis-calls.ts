@@ -1,0 +1,77 @@
+/**
+ * One call of Redis: in time or not at all, past a breaker that opens at the first silence, counted and told of when it
+ * fails. Never throws. What one load asks shares one deadline, so that it costs at most one budget.
+ */
+import { BrokenCircuitError, type CircuitBreakerPolicy } from 'cockatiel';
+import { DeadlineError, within } from '../deadline.js';
+import { type BreakerOptions, type OutageEvents, outageBreaker } from './breaker.js';
+import { type Asks, Refusals } from './refusals.js';
+
+/** Of a call that had only the rest of a load's time: Redis has just answered that load, if slowly. */
+class RestSpentError extends DeadlineError {}
+
+/** The first silence opens it; an answer that is an error costs one round trip, and needs no breaker. */
+const BREAKER: BreakerOptions = {
+  isOutage: (error) => !isRefusal(error),
+  saysNothing: (error) => error instanceof RestSpentError,
+  failures: 1,
+  firstPauseMs: 250,
+  longestPauseMs: 5000,
+};
+
+export class RedisCalls {
+  readonly #timeoutMs: number;
+  readonly #refusals: Refusals;
+  readonly #breaker: CircuitBreakerPolicy;
+
+  /** Calls that failed, and among them those whose time ran out. */
+  errors = 0;
+  timeouts = 0;
+
+  constructor(timeoutMs: number, events: OutageEvents) {
+    this.#timeoutMs = timeoutMs;
+    this.#refusals = new Refusals(events);
+    this.#breaker = outageBreaker(BREAKER, this.#refusals.silence);
+  }
+
+  /** Of calls that begin now. */
+  deadline(): number {
+    return performance.now() + this.#timeoutMs;
+  }
+
+  /** The call's result, or undefined after a failure that was counted, and where it was not made at all. */
+  async try<T>(asks: Asks, call: () => Promise<T>, deadline = this.deadline()): Promise<T | undefined> {
+    const leftMs = Math.ceil(deadline - performance.now());
+    if (leftMs <= 0) return undefined;
+    try {
+      const result = await this.#breaker.execute(() => this.#within(call(), leftMs));
+      // 0: a script that changed nothing was refused nothing.
+      if (result !== 0) this.#refusals.granted(asks);
+      return result;
+    } catch (error) {
+      // Nothing was asked: the breaker is open. Asking it is also what lets it try again.
+      if (!(error instanceof BrokenCircuitError)) this.failed(asks, error as Error);
+      return undefined;
+    }
+  }
+
+  /** A call that was part of another, and failed while that did not. */
+  failed(asks: Asks, error: Error): void {
+    this.errors++;
+    if (error instanceof DeadlineError) this.timeouts++;
+    if (isRefusal(error)) this.#refusals.refused(asks, error);
+  }
+
+  async #within<T>(answer: Promise<T>, ms: number): Promise<T> {
+    try {
+      return await within(answer, ms, 'Redis');
+    } catch (error) {
+      throw error instanceof DeadlineError && ms < this.#timeoutMs / 2 ? new RestSpentError('Redis', ms) : error;
+    }
+  }
+}
+
+/** It answered, with an error. */
+export function isRefusal(error: Error): boolean {
+  return error.name === 'ReplyError';
+}
