@@ -104,7 +104,7 @@ export class StorageUnavailableError extends LoRAStorageError {
   override readonly code = 'STORAGE_UNAVAILABLE';
 }
 
-/** `maxQueue` loads are waiting for Postgres already. */
+/** `maxQueue` loads are waiting for Postgres already, and no cache may answer in its place. */
 export class StorageOverloadedError extends LoRAStorageError {
   override readonly code = 'STORAGE_OVERLOADED';
 }

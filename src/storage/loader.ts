@@ -6,7 +6,7 @@ import { Flights } from '../coherence/flight.js';
 import type { Coherence } from '../coherence/head.js';
 import type { Key } from '../coherence/key.js';
 import { type AskPostgres, LoadSteps, type Next, type Serve } from '../coherence/load.js';
-import { AdapterCorruptError, StorageUnavailableError } from '../errors.js';
+import { AdapterCorruptError, StorageOverloadedError, StorageUnavailableError } from '../errors.js';
 import type { Entry } from '../tiers/entry.js';
 import type { MemoryTier } from '../tiers/memory.js';
 import type { PostgresTier } from '../tiers/postgres.js';
@@ -190,7 +190,7 @@ export class Loader {
       if (entry instanceof AdapterCorruptError) throw entry;
       return this.#arrived(key, next, steps.postgresAnswered(entry, performance.now()));
     } catch (error) {
-      const stale = error instanceof StorageUnavailableError ? steps.postgresUnavailable(performance.now()) : undefined;
+      const stale = cannotAsk(error) ? steps.postgresUnavailable(performance.now()) : undefined;
       if (stale !== undefined) return stale;
       if (error instanceof AdapterCorruptError) this.#corrupt(key, error);
       throw error;
@@ -244,4 +244,9 @@ function asksPostgres(begun: Begun): begun is Asking {
 function onlyCorrupt(error: unknown): AdapterCorruptError {
   if (error instanceof AdapterCorruptError) return error;
   throw error;
+}
+
+/** Postgres did not answer, or this node has too many calls waiting to ask it one more. */
+function cannotAsk(error: unknown): boolean {
+  return error instanceof StorageUnavailableError || error instanceof StorageOverloadedError;
 }
