@@ -28,7 +28,7 @@ describe('a server that answers that it cannot', () => {
     ['statement_timeout', /57014.*postgresTimeoutMs/],
   ])('in time: %s', async (limit, message) => {
     const pool = limit === 'lock_timeout' ? undefined : impatient();
-    const patient = { redis: false as const, postgresTimeoutMs: 1500 };
+    const patient = { redis: false as const, postgresTimeoutMs: 2500 };
     const node = await open(pool ?? bench.postgresUrl, { ...patient, changeFeed: false });
     const listener = await open(pool ?? bench.postgresUrl, { ...patient, maxStalenessMs: 20_000 });
     const kept = await bench.user();

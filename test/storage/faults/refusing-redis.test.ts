@@ -219,10 +219,10 @@ test('a Redis that evicts whatever it holds: every load is true, every save is k
 
 test('a Redis that is slow within its budget costs a load no second one, and is not given up for it', async () => {
   const proxy = await proxyTo(server.url);
-  const redisTimeoutMs = 1500;
+  const redisTimeoutMs = 3000;
   const { node, told } = await open({ redis: proxy.url(server.url), redisTimeoutMs });
   const userId = await savedBy(await bench.open({ redis: false }));
-  proxy.delay(0.65 * redisTimeoutMs);
+  proxy.delay(0.6 * redisTimeoutMs);
   // Its GET is answered late, and the answer to its token would come when the time of the load is over.
   expect(await node.loadAdapterInfo(userId)).toMatchObject({ version: 1, tier: 'postgres' });
   expect(node.cacheStats().redis).toMatchObject({ errors: 1, timeouts: 1 });
