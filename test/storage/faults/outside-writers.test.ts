@@ -4,6 +4,7 @@
  * would be served.
  */
 import { beforeAll, expect, test } from 'vitest';
+import type { UserLoRAAdapter } from '../../../src/adapter/adapter.js';
 import { encodeAdapter } from '../../../src/adapter/codec.js';
 import type { LoRAStorage } from '../../../src/storage/lora-storage.js';
 import { smallAdapter, useStorage } from '../../support/storage.js';
@@ -42,13 +43,12 @@ async function oneUser(): Promise<string> {
   return userId;
 }
 
-/** Adds a version, whose bytes are those of the one before. */
-const nextVersion = (userId: string, version = 2) => `
-  insert into lora_adapters (user_id, version, weights, size_bytes)
-  select user_id, ${version}, weights, size_bytes from lora_adapters where user_id = '${userId}' and version = ${version - 1}`;
+const secondVersion = (userId: string) =>
+  `insert into lora_adapters (user_id, version, weights, size_bytes)
+   select user_id, 2, weights, size_bytes from lora_adapters where user_id = '${userId}'`;
 
 test.each<[string, (userId: string) => string, number | string]>([
-  ['an insert', nextVersion, 2],
+  ['an insert', secondVersion, 2],
   ['a delete', (id) => `delete from lora_adapters where user_id = '${id}'`, 'ADAPTER_NOT_FOUND'],
   ['ON DELETE CASCADE', (id) => `delete from users where id = '${id}'`, 'ADAPTER_NOT_FOUND'],
   ['TRUNCATE', () => 'truncate lora_adapters', 'ADAPTER_NOT_FOUND'],
@@ -68,12 +68,14 @@ test('an update of the weights', async () => {
 
 test('10,000 rows deleted in one statement', async () => {
   const users = await insertAdapters(bench, 10_000);
-  await known(keysOf(users));
+  const loaded = keysOf(users.filter((_, i) => i % 20 === 0));
+  await known(loaded);
   await bench.sql('delete from lora_adapters where user_id = any($1)', [users]);
+  const [first] = loaded as [Name];
   for (const node of nodes) {
-    await waitFor(async () => (await versionAt(node, users[0] as string)) === 'ADAPTER_NOT_FOUND');
+    await waitFor(async () => (await versionAt(node, first.userId)) === 'ADAPTER_NOT_FOUND');
     // One word was for all of them.
-    expect((await node.loadAdapters(keysOf(users))).every((adapter) => adapter === undefined)).toBe(true);
+    expect((await node.loadAdapters(loaded)).every((adapter) => adapter === undefined)).toBe(true);
   }
 });
 
@@ -82,13 +84,16 @@ test('1,000 statements of one row each in one transaction', async () => {
   await known(keysOf(users));
   const told = new Set<string>();
   nodes[1]?.on('invalidated', ({ userId, via }) => via === 'change-feed' && told.add(userId));
-  await bench.sql(`begin; ${users.map((userId) => nextVersion(userId)).join(';')}; commit`);
+  const update = (userId: string) =>
+    `update lora_adapters set weights = '\\x${bytesOf(userId).toString('hex')}' where user_id = '${userId}'`;
+  await bench.sql(`begin; ${users.map(update).join(';')}; commit`);
   const last = users.at(-1) as string;
   for (const node of nodes) {
-    await waitFor(async () => (await versionAt(node, last)) === 2);
+    await waitFor(async () => encodeAdapter(await node.loadAdapter(last)).equals(bytesOf(last)));
     // Word of the last comes last.
-    const versions = await Promise.all(users.map((userId) => versionAt(node, userId)));
-    expect(versions.filter((version) => version !== 2)).toEqual([]);
+    const adapters = await node.loadAdapters(keysOf(users));
+    const isOld = (userId: string, i: number) => !encodeAdapter(adapters[i] as UserLoRAAdapter).equals(bytesOf(userId));
+    expect(users.filter(isOld)).toEqual([]);
   }
   expect(users.filter((userId) => !told.has(userId))).toEqual([]);
 });
