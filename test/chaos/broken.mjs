@@ -35,7 +35,10 @@ const ways = {
   },
   /** Some loads answer with one bit flipped. */
   flip(storage) {
-    return altering(storage, (adapter) => adapter.updateWeights((base) => void (base[7] += 2 ** -24)));
+    const flip = (base) => {
+      base[7] += 2 ** -24;
+    };
+    return altering(storage, (adapter) => adapter.updateWeights(flip));
   },
   /** Some loads answer with what was loaded for somebody else. */
   mix(storage) {

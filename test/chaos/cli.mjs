@@ -4,4 +4,5 @@ import { runnerImport } from 'vite';
 
 const { module } = await runnerImport(fileURLToPath(new URL('./main.ts', import.meta.url)), { logLevel: 'error' });
 await module.main(process.argv);
+// A connection that a killed server left half shut keeps nobody waiting.
 process.exit();

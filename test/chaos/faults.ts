@@ -58,7 +58,8 @@ export class Faults {
           this.#random,
           faultKinds.flatMap((kind) => Array<FaultKind>(deck[kind]).fill(kind)),
         );
-      this.#deal(cards.pop() as FaultKind);
+      const card = cards.pop() as FaultKind;
+      if (!this.#deal(card)) cards.unshift(card);
       await sleep(between(this.#random, 300, 1300));
       if (this.#failed !== undefined) throw this.#failed;
     }
@@ -66,7 +67,8 @@ export class Faults {
     if (this.#failed !== undefined) throw this.#failed;
   }
 
-  #deal(kind: FaultKind): void {
+  /** False: its target is busy with another one. */
+  #deal(kind: FaultKind): boolean {
     const node = pick(this.#random, this.#cluster.nodes);
     const link = pick(this.#random, links);
     const ms = between(this.#random, 200, 3000);
@@ -119,8 +121,8 @@ export class Faults {
     if (kind.startsWith('kill')) await restart(redis, ms / 4);
   }
 
-  #on(kind: FaultKind, target: string, inflict: () => Promise<void>): void {
-    if (this.#busy.has(target)) return;
+  #on(kind: FaultKind, target: string, inflict: () => Promise<void>): boolean {
+    if (this.#busy.has(target)) return false;
     this.#busy.add(target);
     const begin = now();
     const work = inflict()
@@ -133,6 +135,7 @@ export class Faults {
         this.#running.delete(work);
       });
     this.#running.add(work);
+    return true;
   }
 }
 

@@ -32,8 +32,6 @@ const statements: Record<ForeignKind, (session: Session, key: ChaosKey, write: n
   },
 };
 
-export const foreignKinds = Object.keys(statements) as ForeignKind[];
-
 export interface ForeignWriters {
   write(kind: ForeignKind, key: number, of: ChaosKey, write: number, isolation: string): Promise<Write>;
   close(): Promise<void>;

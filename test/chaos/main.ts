@@ -1,7 +1,6 @@
 /** npm run chaos: a run on this machine with servers of its own, and its table. Ends with 1 where a promise was broken. */
 import { randomBytes } from 'node:crypto';
 import { chmodSync } from 'node:fs';
-import { fileURLToPath } from 'node:url';
 import { Command, InvalidArgumentError } from 'commander';
 import { noServer, ownServers, type Refusal } from '../support/servers/choices.js';
 import { removeContainersOf } from '../support/servers/containers.js';
@@ -9,8 +8,6 @@ import { Daemon } from '../support/servers/daemon.js';
 import { findPostgresServer, findRedisServer } from '../support/servers/recipes.js';
 import { dump, table } from './report.js';
 import { runChaos } from './run.js';
-
-export const dumps = fileURLToPath(new URL('../../.cache/chaos', import.meta.url));
 
 export async function main(argv: readonly string[]): Promise<void> {
   const command = new Command('chaos')
@@ -36,7 +33,7 @@ export async function main(argv: readonly string[]): Promise<void> {
     const result = await runChaos(servers, { seed, durationMs: minutes * 60_000, broken });
     process.stdout.write(`${table(result)}\n`);
     const violated = result.verdict.violations.length > 0;
-    if (violated || keep) process.stdout.write(`The history is in ${dump(result, dumps)}\n`);
+    if (violated || keep) process.stdout.write(`The history is in ${dump(result)}\n`);
     if (violated) process.exitCode = 1;
   } finally {
     await Promise.all([postgres?.server.stop(), redis?.server.stop()]);

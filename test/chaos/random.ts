@@ -1,9 +1,7 @@
 /** Seeded chance: the same seed draws the same plan. When it is carried out is up to the machine. */
 
-export interface Random {
-  /** From 0 up to 1. */
-  (): number;
-}
+/** From 0 up to 1. */
+export type Random = () => number;
 
 /** mulberry32. */
 export function seeded(seed: number): Random {

@@ -1,9 +1,12 @@
 /** A run as a table to read, and, where it found something, as files to look into. */
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import { type Violation, violationKinds } from './checker.js';
 import type { History } from './history.js';
 import type { ChaosResult } from './run.js';
+
+const dumps = fileURLToPath(new URL('../../.cache/chaos', import.meta.url));
 
 export function counts(items: readonly { readonly kind: string }[]): Record<string, number> {
   const result: Record<string, number> = {};
@@ -57,8 +60,8 @@ export function table(result: ChaosResult): string {
 }
 
 /** Writes the whole history, and each violation with what happened to its key around it. Returns the directory. */
-export function dump(result: ChaosResult, root: string): string {
-  const directory = join(root, `seed-${result.seed}-${Date.now()}`);
+export function dump(result: ChaosResult): string {
+  const directory = join(dumps, `seed-${result.seed}-${Date.now()}`);
   mkdirSync(directory, { recursive: true });
   const { history, verdict } = result;
   const lines = (items: readonly unknown[]) => items.map((item) => `${JSON.stringify(item)}\n`).join('');

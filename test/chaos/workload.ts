@@ -2,7 +2,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Body } from './bodies.mjs';
 import type { ChaosNode, Cluster } from './cluster.js';
-import { type ForeignWriters, foreignKinds } from './foreign.js';
+import type { ForeignWriters } from './foreign.js';
 import { type ForeignKind, type History, now, type ReadKind, type WriteKind } from './history.js';
 import { between, pick, type Random, weighted } from './random.js';
 
@@ -145,8 +145,6 @@ export class Workload {
     return Math.floor(random() ** 2 * this.#history.keys.length);
   }
 }
-
-export { foreignKinds };
 
 /** Never rejects: a node that is killed meanwhile has not answered. */
 async function ask(node: ChaosNode, operation: object): Promise<Answer> {
