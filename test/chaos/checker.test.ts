@@ -36,6 +36,12 @@ class Story {
     return this;
   }
 
+  /** A write as it was answered, and nothing of it in the ledger. */
+  change(write: Pick<Write, 'kind' | 'begin' | 'end' | 'outcome'> & Partial<Write>): this {
+    this.history.writes.push({ key: 0, by: 'node-0.1', ...write });
+    return this;
+  }
+
   head(state: Partial<HeadState>): this {
     const seq = ++this.#seq;
     const revision = ++this.#revision;
@@ -95,6 +101,14 @@ describe('what is allowed', () => {
       story().save(1, 0).delete(50).save(1, 100, { by: 'foreign-0', kind: 'foreign insert', revision: 3 }),
     ],
     ['an error while servers are away', twice().fail({})],
+    [
+      'what a node reads between a deletion that a rival save outlived and its next one',
+      twice()
+        .change({ kind: 'delete', begin: 120, end: 130, outcome: 'done' })
+        .read(131, 2, 2, { by: 'node-0.1' })
+        .change({ kind: 'deleteVersion', version: 2, begin: 130.5, end: 132, outcome: 'done' })
+        .head({ by: 'node-0.1', at: 130.9 }),
+    ],
   ])('%s', (_, { kinds }) => expect(kinds).toEqual([]));
 });
 

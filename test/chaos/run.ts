@@ -9,6 +9,7 @@ import { openForeignWriters } from './foreign.js';
 import { emptyHistory, type History, now } from './history.js';
 import { openLedger, readLedger } from './ledger.js';
 import { seeded } from './random.js';
+import { CLOCK_MS } from './timeline.js';
 import { Workload } from './workload.js';
 
 export interface ChaosOptions {
@@ -45,7 +46,7 @@ export async function runChaos(servers: Servers, options: ChaosOptions): Promise
   await openLedger(urls.postgres, history.keys);
   const cluster = await startCluster(urls, seeded(seed), broken);
   const strangers = Array.from({ length: STRANGERS }, (_, i) => openForeignWriters(urls.postgres, `foreign-${i}`));
-  const clockOffset = Date.now() - now();
+  const clockOffset = serverClockOffset();
   try {
     const until = now() + durationMs;
     const workload = new Workload(history);
@@ -64,7 +65,16 @@ export async function runChaos(servers: Servers, options: ChaosOptions): Promise
     await Promise.all(strangers.map((foreign) => foreign.close()));
     await cluster.stop();
   }
+  const drift = Math.abs(serverClockOffset() - clockOffset);
+  if (drift > CLOCK_MS) throw new Error(`the clock of this machine was set by ${drift} ms during the run`);
   await readLedger(urls.postgres, history, clockOffset);
   const nodes = cluster.nodes.map(({ name }) => name);
   return { seed, durationMs, nodes, history, verdict: check(history, bounds) };
+}
+
+/** What to take from the clock that Postgres reads to get at `now()`. Date.now() rounds down: the largest of many is right. */
+function serverClockOffset(): number {
+  let offset = Number.NEGATIVE_INFINITY;
+  for (const until = now() + 5; now() < until; ) offset = Math.max(offset, Date.now() - now());
+  return offset;
 }

@@ -4,8 +4,8 @@
  */
 import type { HeadState, History, Read, Write } from './history.js';
 
-/** How far the server's clock and ours may drift apart during a run, in ms. */
-export const CLOCK_MS = 50;
+/** How far the ledger's clock and that of the stamps may be apart, in ms. */
+export const CLOCK_MS = 1;
 
 interface Known {
   readonly revision: number;
@@ -15,12 +15,14 @@ interface Known {
 export class KeyTimeline {
   /** By revision; each as its transaction left it. */
   readonly states: readonly HeadState[];
+  readonly #writes: readonly Write[];
   readonly #byRevision: ReadonlyMap<number, HeadState>;
   readonly #known: readonly Known[];
   readonly #ownKnown: ReadonlyMap<string, readonly Known[]>;
 
   constructor(states: readonly HeadState[], writes: readonly Write[]) {
     this.states = states;
+    this.#writes = [...writes].sort((a, b) => a.begin - b.begin);
     this.#byRevision = new Map(states.map((state) => [state.revision, state]));
     const known: (Known & { by: string })[] = [];
     for (const write of writes) {
@@ -35,9 +37,11 @@ export class KeyTimeline {
   /** The revision that an acknowledged write became; undefined where it changed no head. */
   revisionOf(write: Write): number | undefined {
     if (write.revision !== undefined) return write.revision;
-    // A node has one write of a key under way: what it logged between the two stamps is this one.
+    // A node has one write of a key under way: what it logged between the two stamps, and before its next, is this one.
+    const next = this.#writes.find(({ by, begin }) => by === write.by && begin > write.begin)?.begin;
+    const before = Math.min(write.end + CLOCK_MS, next ?? Number.POSITIVE_INFINITY);
     const during = (state: HeadState) =>
-      state.by === write.by && state.at >= write.begin - CLOCK_MS && state.at <= write.end + CLOCK_MS;
+      state.by === write.by && state.at >= write.begin - CLOCK_MS && state.at <= before;
     const match = this.states.find((state) => {
       if (write.kind === 'save') return state.version === write.version && state.write === write.write;
       if (!during(state)) return false;
