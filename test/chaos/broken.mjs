@@ -28,7 +28,7 @@ const ways = {
     storage.saveAdapter = async (adapter, name, condition) => {
       const version = await save(adapter, name, condition);
       const text = 'delete from lora_adapters where user_id = $1 and adapter_name = $2 and version = $3';
-      if (version % 5 === 0) await pool.query(text, [adapter.userId, name, version]).catch(() => undefined);
+      if (version % 2 === 0) await pool.query(text, [adapter.userId, name, version]).catch(() => undefined);
       return version;
     };
     return storage;

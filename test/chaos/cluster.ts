@@ -1,4 +1,5 @@
 /** Four nodes in processes of their own, each behind three proxies: its pool, its ear and its Redis. No two are alike. */
+import { within } from '../../src/deadline.js';
 import type { LoRAStorageOptions } from '../../src/options.js';
 import { type Child, startChild } from '../support/processes.js';
 import { type FaultProxy, startProxy } from '../support/proxy.js';
@@ -15,6 +16,9 @@ export const budgets = {
   redisTimeoutMs: 150,
   postgresTimeoutMs: 2000,
 } as const;
+
+/** Beyond every budget of the package, on a busy machine: whoever takes longer to open hangs. */
+const OPEN_MS = 45_000;
 
 const SMALL = { memory: { maxBytes: 2500 } };
 
@@ -66,10 +70,11 @@ export class ChaosNode {
     this.#lives++;
     const module = new URL('./node.mjs', import.meta.url);
     const open = async () => {
-      this.#child = await startChild(module, { CHAOS_NODE: this.#settings(this.by) });
+      const child = startChild(module, { CHAOS_NODE: this.#settings(this.by) });
+      this.#child = await within(child, OPEN_MS, `${this.by}, which opens`);
       return true;
     };
-    await waitFor(open, { timeoutMs: 60_000, intervalMs: 100, what: `${this.by} to open` });
+    await waitFor(open, { timeoutMs: 40_000, intervalMs: 100, what: `${this.by} to open` });
   }
 
   async kill(): Promise<void> {

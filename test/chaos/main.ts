@@ -30,7 +30,8 @@ export async function main(argv: readonly string[]): Promise<void> {
     if (postgres === undefined) throw noServer('Postgres', refusals);
     if (redis === undefined) throw noServer('Redis', refusals);
     const servers = { postgres: postgres.server, redis: redis.server };
-    const result = await runChaos(servers, { seed, durationMs: minutes * 60_000, broken });
+    const progress = (what: string) => process.stderr.write(`${new Date().toISOString()} ${what}\n`);
+    const result = await runChaos(servers, { seed, durationMs: minutes * 60_000, broken, progress });
     process.stdout.write(`${table(result)}\n`);
     const violated = result.verdict.violations.length > 0;
     if (violated || keep) process.stdout.write(`The history is in ${dump(result)}\n`);

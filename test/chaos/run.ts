@@ -17,6 +17,8 @@ export interface ChaosOptions {
   readonly durationMs: number;
   /** A way of broken.mjs in which every node is broken. */
   readonly broken?: string | undefined;
+  /** Told what begins. */
+  readonly progress?: (what: string) => void;
 }
 
 export interface ChaosResult {
@@ -38,7 +40,7 @@ const CALLERS = 3;
 const STRANGERS = 2;
 
 export async function runChaos(servers: Servers, options: ChaosOptions): Promise<ChaosResult> {
-  const { seed, durationMs, broken } = options;
+  const { seed, durationMs, broken, progress = () => undefined } = options;
   const urls = { postgres: servers.postgres.url, redis: servers.redis.url };
   const users = Array.from({ length: USERS }, () => randomUUID());
   const history = emptyHistory(users.flatMap((userId) => ['default', 'second'].map((name) => ({ userId, name }))));
@@ -48,6 +50,7 @@ export async function runChaos(servers: Servers, options: ChaosOptions): Promise
   const strangers = Array.from({ length: STRANGERS }, (_, i) => openForeignWriters(urls.postgres, `foreign-${i}`));
   const clockOffset = serverClockOffset();
   try {
+    progress('four nodes are open');
     const until = now() + durationMs;
     const workload = new Workload(history);
     const faults = new Faults(cluster, servers, seeded(seed + 1), history);
@@ -58,9 +61,11 @@ export async function runChaos(servers: Servers, options: ChaosOptions): Promise
       ),
       ...strangers.map((foreign, i) => workload.strangers(foreign, seeded(seed * 1000 + 500 + i), until)),
     ]);
+    progress('everything is healed');
     // Past the bound every answer has to be the latest.
     await sleep(bounds.maxStalenessMs + bounds.slackMs + 100);
     await workload.lastWord(cluster, 20_000);
+    progress('everybody has had the last word');
   } finally {
     await Promise.all(strangers.map((foreign) => foreign.close()));
     await cluster.stop();
@@ -68,6 +73,7 @@ export async function runChaos(servers: Servers, options: ChaosOptions): Promise
   const drift = Math.abs(serverClockOffset() - clockOffset);
   if (drift > CLOCK_MS) throw new Error(`the clock of this machine was set by ${drift} ms during the run`);
   await readLedger(urls.postgres, history, clockOffset);
+  progress('the history is judged');
   const nodes = cluster.nodes.map(({ name }) => name);
   return { seed, durationMs, nodes, history, verdict: check(history, bounds) };
 }

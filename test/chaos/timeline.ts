@@ -17,6 +17,8 @@ export class KeyTimeline {
   readonly states: readonly HeadState[];
   readonly #writes: readonly Write[];
   readonly #byRevision: ReadonlyMap<number, HeadState>;
+  /** 0: those in which there is none. */
+  readonly #byWrite = new Map<number, HeadState[]>();
   readonly #known: readonly Known[];
   readonly #ownKnown: ReadonlyMap<string, readonly Known[]>;
 
@@ -24,6 +26,11 @@ export class KeyTimeline {
     this.states = states;
     this.#writes = [...writes].sort((a, b) => a.begin - b.begin);
     this.#byRevision = new Map(states.map((state) => [state.revision, state]));
+    for (const state of states) {
+      const same = this.#byWrite.get(state.write);
+      if (same) same.push(state);
+      else this.#byWrite.set(state.write, [state]);
+    }
     const known: (Known & { by: string })[] = [];
     for (const write of writes) {
       const revision = write.outcome === 'done' ? this.revisionOf(write) : undefined;
@@ -77,7 +84,7 @@ export class KeyTimeline {
       return same ? [read.revision] : [];
     }
     const write = read.body?.write ?? 0;
-    const seen = this.states.filter((state) => state.write === write && state.at <= read.end + CLOCK_MS);
+    const seen = (this.#byWrite.get(write) ?? []).filter((state) => state.at <= read.end + CLOCK_MS);
     const revisions = seen.map(({ revision }) => revision);
     return read.body === undefined ? [0, ...revisions] : revisions;
   }

@@ -146,13 +146,28 @@ export class Workload {
   }
 }
 
+/** Far beyond every budget of the package together: a call that takes longer will never end. */
+const NEVER_MS = 45_000;
+
 /** Never rejects: a node that is killed meanwhile has not answered. */
 async function ask(node: ChaosNode, operation: object): Promise<Answer> {
   const begin = now();
-  const ended = { begin, end: begin, stale: false, error: 'NODE_ENDED' };
+  const unanswered = (error: string) => ({
+    begin,
+    end: now(),
+    stale: false,
+    error,
+    message: JSON.stringify(operation),
+  });
+  const patience = new AbortController();
   try {
-    return (await node.child?.call<Answer>('run', operation)) ?? ended;
+    const answer = node.child?.call<Answer>('run', operation);
+    const never = sleep(NEVER_MS, unanswered('NEVER_ANSWERED'), { signal: patience.signal });
+    never.catch(() => undefined);
+    return (await Promise.race([answer, never])) ?? unanswered('NODE_ENDED');
   } catch {
-    return { ...ended, end: now() };
+    return unanswered('NODE_ENDED');
+  } finally {
+    patience.abort();
   }
 }
