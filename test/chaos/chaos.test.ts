@@ -15,11 +15,11 @@ test(
   async () => {
     const result = await chaos({ seed, durationMs });
     const { reads, writes, faults, unavailable } = summary(result);
-    expect(result.verdict.violations).toEqual([]);
-    // A quarter of what a busy machine with two cores was seen to do, and every fault at least once.
+    expect(result.verdict.violations.map(({ kind, what }) => `${kind}: ${what}`)).toEqual([]);
+    // A quarter of what two cores with ten times too much to do achieved, and every fault at least once.
     const sum = (of: Record<string, number>) => Object.values(of).reduce((a, b) => a + b, 0);
-    expect(sum(reads)).toBeGreaterThan(3000);
-    expect(sum(writes)).toBeGreaterThan(200);
+    expect(sum(reads)).toBeGreaterThan(1500);
+    expect(sum(writes)).toBeGreaterThan(250);
     for (const kind of ['save', 'delete', 'deleteVersion', 'rollback', 'foreign insert', 'foreign update'])
       expect(writes, kind).toHaveProperty(kind);
     for (const kind of faultKinds) expect(faults, kind).toHaveProperty(kind);
