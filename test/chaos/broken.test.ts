@@ -16,5 +16,5 @@ test.each<[string, ViolationKind[], string]>([
     const seen = new Set(verdict.violations.map(({ kind }) => kind));
     expect([...seen]).toEqual(expect.arrayContaining(kinds));
   },
-  150_000,
+  240_000,
 );

@@ -26,5 +26,5 @@ test(
     expect(unavailable, 'nobody noticed the faults').toBeGreaterThan(0);
     expect(unavailable).toBeLessThan(sum(reads));
   },
-  durationMs + 180_000,
+  durationMs + 240_000,
 );
