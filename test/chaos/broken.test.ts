@@ -4,10 +4,8 @@ import type { ViolationKind } from './checker.js';
 import { chaos } from './support.js';
 
 test.each<[string, ViolationKind[], string]>([
-  ['counts', ['stale read'], 'whatever is cached counts'],
   ['fence', ['stale read', 'resurrected delete'], 'nothing keeps older readings out'],
   ['lose', ['lost save'], 'a save disappears after it was acknowledged'],
-  ['flip', ['wrong bytes'], 'a bit is flipped'],
   ['mix', ['cross-user read'], "another user's adapter is answered"],
 ])(
   '%s: %j is seen where %s',
