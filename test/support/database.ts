@@ -1,5 +1,7 @@
 /** A database of its own for a test file. */
 import { randomBytes } from 'node:crypto';
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { Client } from 'pg';
 import { inject } from 'vitest';
 import { databaseName } from './names.js';
 import './provided.js';
@@ -30,7 +32,20 @@ export async function createDatabase(options: { template?: 'empty' | 'migrated' 
   return {
     url: urlOfDatabase(postgres.url, name),
     async drop() {
-      await withClient(postgres.url, (client) => client.query(`DROP DATABASE IF EXISTS ${name} WITH (FORCE)`));
+      await withClient(postgres.url, async (client) => {
+        await quiet(client, name);
+        await client.query(`DROP DATABASE IF EXISTS ${name} WITH (FORCE)`);
+      });
     },
   };
+}
+
+/** A client that is just ending would meet the end of its session as an error, with nobody there to hear it. */
+async function quiet(client: Client, name: string): Promise<void> {
+  const patience = performance.now() + 1000;
+  for (;;) {
+    const { rows } = await client.query('SELECT FROM pg_stat_activity WHERE datname = $1 LIMIT 1', [name]);
+    if (rows.length === 0 || performance.now() >= patience) return;
+    await sleep(10);
+  }
 }
