@@ -28,14 +28,23 @@ export interface Horizon {
   readonly xid: number;
 }
 
+/** A number by key: a Map, but for a test that knows of one key. */
+export interface Notes {
+  readonly size: number;
+  get(key: string): number | undefined;
+  set(key: string, value: number): unknown;
+  delete(key: string): unknown;
+  clear(): void;
+}
+
 /** All that a node knows. Plain, so that a test can copy it and walk every order of events. */
 export interface Knowledge {
-  readonly floors: Map<string, number>;
+  readonly floors: Notes;
   /** Keys of which a write may have been committed unheard, and since when. */
-  readonly doubts: Map<string, number>;
+  readonly doubts: Notes;
   /** What callers were given since `shownSince`, and in the time before that. */
-  shown: Map<string, number>;
-  shownBefore: Map<string, number>;
+  shown: Notes;
+  shownBefore: Notes;
   shownSince: number;
   horizon: Horizon | undefined;
   /** Send time of the last heartbeat that came back. */

@@ -1,97 +1,144 @@
 /**
- * When two states are the same: times count by their order, and by whether a lease has passed since, the two nodes may change places,
- * and nothing that no step looks at counts.
+ * When two states are the same. What no step and no promise looks at any more does not count: of times only their order,
+ * and whether a lease has passed since; of what a node must not go below, the highest and how it may be forgotten; and
+ * neither the order of what arrives in any order nor which of the two nodes is A.
  */
-import { type Body, KEY, LEASE, type Node, type World } from './world.js';
+import { type Mark, Mixer } from './marks.js';
+import { OPERATIONS } from './postgres-model.js';
+import { type Flight, KEY, LEASE, type Node, type World, type Write } from './world.js';
 
-const texts = new WeakMap<Node, string>();
-
-/** 53 bits of a hash: with a million states, one in twenty thousand walks takes two of them for one. */
-export function digest(world: World): number {
+export function digest(world: World): Mark {
   const { pg, redis, copy } = world;
-  const [a, b] = world.nodes.map(textOf) as [string, string];
-  const shared = [
-    pg.revision,
-    pg.version,
-    pg.versions.length,
-    pg.active.join(),
-    pg.nextXid,
-    pg.lastDone,
-    redis?.seen,
-    copy ? `c${copy.value?.seen}` : '',
-    world.loads,
-    world.writes,
-    world.faults,
-    world.cleared,
-    world.told,
-  ].join('|');
-  return hash(a < b ? `${shared}#${a}#${b}` : `${shared}#${b}#${a}`);
+  const mix = new Mixer();
+  for (const value of [pg.revision, pg.version, pg.versions.length, pg.nextXid, pg.lastDone]) mix.add(value);
+  for (const xid of pg.active) mix.add(100 + xid);
+  mix.add(numberOf(redis?.seen));
+  mix.add(copy === undefined ? -2 : numberOf(copy.value?.seen));
+  for (const value of [world.loads, world.writes, world.faults, world.cleared, world.told]) mix.add(value);
+  const [one, two] = world.nodes.map(markOf) as [Mark, Mark];
+  const swap = one.a > two.a || (one.a === two.a && one.b > two.b);
+  for (const { a, b } of swap ? [two, one] : [one, two]) {
+    mix.add(a);
+    mix.add(b);
+  }
+  return mix.mark();
 }
 
-function textOf(node: Node): string {
-  let text = texts.get(node);
-  if (text === undefined) {
-    text = describe(node);
-    texts.set(node, text);
-  }
-  return text;
+function markOf(node: Node): Mark {
+  node.mark ??= describe(node);
+  return node.mark;
 }
 
-function describe(node: Node): string {
-  const { known, memory, now } = node;
-  const doubt = known.doubts.get(KEY.id);
-  const moments: number[] = [known.provenAt];
-  if (doubt !== undefined) moments.push(doubt);
-  if (known.past !== undefined) moments.push(known.past.until);
-  if (memory !== undefined) moments.push(memory.verifiedAt);
-  for (const { state, answer } of node.flights) {
-    if (state.asking !== undefined) moments.push(state.asking.asked.verifiedAt, state.asking.held?.verifiedAt ?? 0);
-    if (answer !== undefined) moments.push(answer.verifiedAt);
-  }
-  for (const { asked } of node.writes) moments.push(asked.verifiedAt);
-  const order = [...new Set(moments)].sort((a, b) => a - b);
+const numbers = new Map<string, number>();
 
-  const time = (value: number | undefined) => (value === undefined ? '-' : order.indexOf(value));
-  const era = (value: number) => (value === 0 ? 0 : value === known.era ? 'c' : value === known.past?.era ? 'p' : 'x');
-  const body = (entry: Body | undefined) =>
-    entry &&
-    `${entry.revision},${entry.version},${entry.server},${entry.xid},${era(entry.era)},${time(entry.verifiedAt)}`;
-  /** Whether what was begun then is younger than a lease. */
-  const fresh = (value: number) => now - value < LEASE;
+/** What stands in Redis by a number. */
+function numberOf(seen: string | undefined): number {
+  if (seen === undefined) return -1;
+  let number = numbers.get(seen);
+  if (number === undefined) {
+    number = numbers.size;
+    numbers.set(seen, number);
+  }
+  return number;
+}
 
-  let text = `${known.floors.get(KEY.id)},${known.horizon?.xid},${known.past?.xid},${time(known.past?.until)}`;
-  text += `,${time(known.provenAt)},${fresh(known.provenAt)},${time(doubt)},${body(memory)}`;
-  text += `,${known.shown.get(KEY.id)},${known.shownBefore.get(KEY.id)},${fresh(known.shownSince)}`;
-  text += `,${node.unconfirmed},${node.listening},${node.heard},${node.expired},${node.unanswered}`;
-  for (const { at, least, detached, begunAt, state, answer } of node.flights) {
-    const { found, asking } = state;
-    text += `F${at},${least},${detached},${detached || fresh(begunAt)},${found?.seen},${found?.entry?.revision}`;
-    if (answer !== undefined) text += `,${body(answer)},${asking?.held?.revision},${asking?.tier}`;
-    else if (asking !== undefined) {
-      text += `,${asking.held?.revision},${asking.tier},${era(asking.asked.era)},${time(asking.asked.verifiedAt)}`;
-    }
+/** Not a number that anything has. */
+const NONE = -99;
+
+function describe(node: Node): Mark {
+  const { known, memory } = node;
+  const { provenAt, horizon } = known;
+  const view = viewOf(node);
+  const mix = new Mixer();
+  const floor = known.floors.get(KEY.id) ?? 0;
+  const shown = Math.max(known.shown.get(KEY.id) ?? 0, floor);
+  const before = Math.max(known.shownBefore.get(KEY.id) ?? 0, shown);
+  for (const value of [floor, shown, before, before > floor ? view.fresh(known.shownSince) : 0]) mix.add(value);
+  mix.add(horizon?.xid ?? NONE);
+  if (horizon !== undefined) mix.add(2 * view.time(provenAt) + view.fresh(provenAt));
+  mix.add(known.doubts.get(KEY.id) === undefined ? 0 : 1);
+  mix.add(memory?.revision ?? NONE);
+  if (memory !== undefined && memory.server !== 0) {
+    for (const value of [memory.xid, view.current(memory), view.time(memory.verifiedAt)]) mix.add(value);
   }
-  for (const { how, seen, entry } of node.fills) text += `L${how},${seen},${entry.revision},${entry.xid}`;
-  for (const { operation, xid, asked, head, at } of node.writes) {
-    text += `W${operation},${xid},${head?.revision},${head?.version},${at},${era(asked.era)},${time(asked.verifiedAt)}`;
+  mix.add(node.unconfirmed);
+  mix.add(node.listening ? 1 : 0);
+  mix.add(node.heard);
+  mix.add(node.expired > node.heard ? node.expired : 0);
+  mix.add(node.unanswered > node.heard ? node.unanswered : 0);
+  for (const flight of node.flights) mix.addAnyhow((each) => addFlight(each, flight, view));
+  for (const { how, seen, entry } of node.fills) {
+    mix.addAnyhow((each) =>
+      [2, how === 'fill' ? 0 : 1, numberOf(seen), entry.revision, entry.xid].forEach(each.add, each),
+    );
   }
-  for (const { revision, confirms, left } of node.inbox) text += `M${revision},${confirms},${left}`;
+  for (const write of node.writes) mix.addAnyhow((each) => addWrite(each, write, view));
+  for (const { revision, confirms, left } of node.inbox)
+    mix.addAnyhow((each) => [4, revision, confirms ? 1 : 0, left].forEach(each.add, each));
   for (const word of node.stream) {
-    if (word.is === 'head') text += `H${word.revision}`;
-    else if (word.is === 'beat') text += `B${fresh(word.sentAt)}`;
-    else text += `Z${word.xid},${era(word.era)},${fresh(word.sentAt)}`;
+    if (word.is === 'head') mix.add(word.revision);
+    else if (word.is === 'beat') mix.add(-3 - view.fresh(word.sentAt));
+    else for (const value of [-5, word.xid, view.current(word), view.fresh(word.sentAt)]) mix.add(value);
   }
-  return text;
+  return mix.mark();
 }
 
-function hash(text: string): number {
-  let high = 0x9e3779b9;
-  let low = 0x85ebca6b;
-  for (let i = 0; i < text.length; i++) {
-    const code = text.charCodeAt(i);
-    high = Math.imul(high ^ code, 0x01000193);
-    low = Math.imul(low ^ code, 0x5bd1e995);
-    low ^= low >>> 15;
-  }
-  return (high >>> 11) * 0x100000000 + (low >>> 0);
+/** How a node's times and eras are told apart. */
+interface View {
+  /** How many others of the moments that are compared lie before it. */
+  time(value: number): number;
+  /** Whether what was begun then is younger than a lease. */
+  fresh(value: number): number;
+  doubted(value: number): number;
+  current(of: { readonly era: number }): number;
 }
+
+function viewOf({ known, memory, flights, writes, now }: Node): View {
+  const moments: number[] = known.horizon === undefined ? [] : [known.provenAt];
+  if (memory !== undefined && memory.server !== 0) moments.push(memory.verifiedAt);
+  for (const { state } of flights) if (state.asking !== undefined) moments.push(state.asking.asked.verifiedAt);
+  for (const write of writes) if (bringsItsTime(write)) moments.push(write.asked.verifiedAt);
+  const doubt = known.doubts.get(KEY.id) ?? Number.NEGATIVE_INFINITY;
+  return {
+    time(value) {
+      let before = 0;
+      for (const other of moments) if (other < value) before++;
+      return before;
+    },
+    fresh: (value) => (now - value < LEASE ? 1 : 0),
+    doubted: (value) => (value <= doubt ? 1 : 0),
+    current: ({ era }) => (era === known.era ? 1 : 0),
+  };
+}
+
+function addFlight(mix: Mixer, { at, least, detached, begunAt, state, answer }: Flight, view: View): void {
+  const { found, asking } = state;
+  for (const value of [1, at === 'got' ? 0 : 1, least, detached ? 2 : view.fresh(begunAt)]) mix.add(value);
+  mix.add(numberOf(found?.seen));
+  if (found?.seen !== undefined) mix.add(found.entry?.revision ?? NONE);
+  if (asking === undefined || answer === undefined) return;
+  const { verifiedAt } = asking.asked;
+  mix.add(answer.revision);
+  mix.add(answer.xid);
+  mix.add(asking.held?.revision ?? NONE);
+  mix.add(asking.tier === 'redis' ? 0 : 1);
+  mix.add(view.current(answer));
+  mix.add(2 * view.time(verifiedAt) + view.doubted(verifiedAt));
+}
+
+/** Of a save that memory will keep; later, and of any other write, nobody asks when it was sent. */
+function bringsItsTime({ operation, at }: Write): boolean {
+  return operation === 'save' && (at === 'sent' || at === 'committed');
+}
+
+function addWrite(mix: Mixer, write: Write, view: View): void {
+  const { operation, xid, at, asked, head } = write;
+  for (const value of [3, OPERATIONS.indexOf(operation), xid, PLACES.indexOf(at)]) mix.add(value);
+  mix.add(head?.revision ?? NONE);
+  mix.add(head?.version ?? NONE);
+  if (!bringsItsTime(write)) return;
+  mix.add(view.current(asked));
+  mix.add(2 * view.time(asked.verifiedAt) + view.doubted(asked.verifiedAt));
+}
+
+const PLACES: readonly Write['at'][] = ['sent', 'committed', 'telling', 'orphaned'];

@@ -3,60 +3,80 @@ import type { Moves } from './moves.js';
 import { xmax } from './postgres-model.js';
 import { LEASE, MINUTES, type Node, SERVER, type Word } from './world.js';
 
-export const ears: Moves = function* (world, i, act) {
+export const ears: Moves = (world, i, act) => {
   const node = world.nodes[i];
   const { horizon, provenAt } = node.known;
   const [word] = node.stream;
   if (word !== undefined) {
-    yield act(i, `the ear hears ${say(word)}`, (_, actor) => {
-      const word = actor.node.stream.shift() as Word;
-      if (word.is === 'head') actor.heard(word.revision, 'change-feed');
-      else if (word.is === 'beat') actor.coherence.heartbeat(word.sentAt);
-      else actor.coherence.listen({ server: SERVER, xid: word.xid }, word.era, word.sentAt);
-    });
+    act(
+      () => `the ear hears ${say(word)}`,
+      (_, actor) => {
+        const word = actor.node.stream.shift() as Word;
+        if (word.is === 'head') actor.heard(word.revision, 'change-feed');
+        else if (word.is === 'beat') actor.coherence.heartbeat(word.sentAt);
+        else actor.coherence.listen({ server: SERVER, xid: word.xid }, word.era, word.sentAt);
+      },
+    );
   }
   const waits = (kind: Word['is']) => node.stream.some((other) => other.is === kind);
   if (node.listening && horizon === undefined && !waits('horizon')) {
-    yield act(
-      i,
-      `Postgres is asked for a horizon: ${xmax(world.pg)}`,
+    act(
+      () => `Postgres is asked for a horizon: ${xmax(world.pg)}`,
       ({ pg }, { node, coherence }) => {
         node.stream.push({ is: 'horizon', xid: xmax(pg), era: coherence.era, sentAt: node.now });
       },
-      true,
     );
   }
   if (node.listening && horizon !== undefined && node.now - provenAt >= LEASE && !waits('beat')) {
-    yield act(i, 'a heartbeat is sent', (_, { node }) => node.stream.push({ is: 'beat', sentAt: node.now }));
+    act(
+      () => 'a heartbeat is sent',
+      (_, { node }) => node.stream.push({ is: 'beat', sentAt: node.now }),
+    );
   }
   if (!node.listening && horizon === undefined) {
-    yield act(i, 'the ear listens', (_, { node }) => {
-      node.listening = true;
-    });
+    act(
+      () => 'the ear listens',
+      (_, { node }) => {
+        node.listening = true;
+      },
+    );
   }
   if (!node.listening && horizon !== undefined) {
-    yield act(i, 'the cut of the ear is noticed', (_, { coherence }) => coherence.loseHorizon());
+    act(
+      () => 'the cut of the ear is noticed',
+      (_, { coherence }) => coherence.loseHorizon(),
+    );
     if (node.now - provenAt < LEASE) {
-      yield act(i, 'the lease of the cut ear runs out', (next, { node }) => pass(node, next.pg.revision));
+      act(
+        () => 'the lease of the cut ear runs out',
+        (next, { node }) => pass(node, next.pg.revision),
+      );
     }
   }
 
   for (const [k, { revision }] of node.inbox.entries()) {
-    yield act(i, `the bus tells of r${revision}`, (next, actor, rules) => {
-      const { revision, confirms, left } = actor.node.inbox[k] ?? { revision: 0, confirms: true, left: 1 };
-      // A second time it says something new only where the first was forgotten.
-      const again = left > 1 && next.faults > 0;
-      actor.node.inbox.splice(k, 1, ...(again ? [{ revision, confirms, left: left - 1 }] : []));
-      actor.heard(revision, 'bus', confirms || !rules.saysUnsettled);
-    });
+    act(
+      () => `the bus tells of r${revision}`,
+      (next, actor, rules) => {
+        const { revision, confirms, left } = actor.node.inbox[k] ?? { revision: 0, confirms: true, left: 1 };
+        // A second time it says something new only where the first was forgotten.
+        const again = left > 1 && next.faults > 0;
+        actor.node.inbox.splice(k, 1, ...(again ? [{ revision, confirms, left: left - 1 }] : []));
+        actor.heard(revision, 'bus', confirms || !rules.saysUnsettled);
+      },
+    );
   }
   if (node.unconfirmed > 0) {
-    yield act(i, `nobody confirmed r${node.unconfirmed}: Redis is cleared below it`, (next, actor, { scripts }) => {
-      for (const { revision } of actor.changes((changes) => changes.takeUnconfirmed())) {
-        next.redis = scripts.clear(next.redis, revision);
-        if (next.cleared >= 0) next.cleared = Math.max(next.cleared, revision);
-      }
-    });
+    act(
+      () => `nobody confirmed r${node.unconfirmed}: Redis is cleared below it`,
+      (next, actor, { scripts }) => {
+        for (const { revision } of actor.changes((changes) => changes.takeUnconfirmed())) {
+          next.redis = scripts.clear(next.redis, revision);
+          if (next.cleared >= 0) next.cleared = Math.max(next.cleared, revision);
+        }
+      },
+      true,
+    );
   }
 };
 

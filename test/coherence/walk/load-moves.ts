@@ -6,35 +6,38 @@
 import type { Serve } from '../../../src/coherence/load.js';
 import type { Moves } from './moves.js';
 import type { Actor } from './node.js';
-import { xmin } from './postgres-model.js';
+import { type Postgres, xmin } from './postgres-model.js';
 import { type Scripts, tokenValue } from './redis-model.js';
 import { type Body, type Fill, type Flight, SERVER, type World } from './world.js';
 
-export const loads: Moves = function* (world, i, act, { rules }) {
+export const loads: Moves = (world, i, act, { rules }) => {
   const node = world.nodes[i];
   const counts = node.memory !== undefined && rules.coherence(node.known).counts(node.memory, node.now + 1);
   if (world.loads > 0 && !counts) {
-    yield act(i, 'a load begins', (next, actor) => {
-      const { node } = actor;
-      next.loads--;
-      const least = Math.max(node.heard, node.expired, node.unanswered);
-      const open = node.flights.find(({ detached, begunAt }) => !detached && rules.joins(begunAt, node.now));
-      if (open !== undefined) {
-        open.least = Math.max(open.least, least);
-        return;
-      }
-      const state = { found: undefined, asking: undefined };
-      const flight: Flight = { state, at: 'got', answer: undefined, least, begunAt: node.now, detached: false };
-      if (actor.steps(flight).begin(node.now).do === 'ask postgres') flight.at = 'asked';
-      else flight.state.found = { entry: next.redis?.entry, seen: next.redis?.seen };
-      node.flights.push(flight);
-    });
+    act(
+      () => 'a load begins',
+      (next, actor) => {
+        const { node } = actor;
+        next.loads--;
+        const least = Math.max(node.heard, node.expired, node.unanswered);
+        const open = node.flights.find(({ detached, begunAt }) => !detached && rules.joins(begunAt, node.now));
+        if (open !== undefined) {
+          open.least = Math.max(open.least, least);
+          return;
+        }
+        const state = { found: undefined, asking: undefined };
+        const flight: Flight = { state, at: 'got', answer: undefined, least, begunAt: node.now, detached: false };
+        if (actor.steps(flight).begin(node.now).do === 'ask postgres') reads(flight, next.pg);
+        else flight.state.found = { entry: next.redis?.entry, seen: next.redis?.seen };
+        node.flights.push(flight);
+      },
+      node.memory === undefined,
+    );
   }
-  for (const [k, { at }] of node.flights.entries()) {
+  for (const [k, { at, state }] of node.flights.entries()) {
     if (at === 'got') {
-      yield act(
-        i,
-        `load ${k} has the answer of Redis`,
+      act(
+        () => `load ${k} has the answer of Redis`,
         (next, actor, { scripts }) => {
           const flight = actor.node.flights[k] as Flight;
           const { state } = flight;
@@ -42,47 +45,42 @@ export const loads: Moves = function* (world, i, act, { rules }) {
             .steps(flight)
             .redisAnswered(state.found ?? { entry: undefined, seen: undefined }, actor.node.now);
           if (then.do === 'serve') return served(actor, k, then, actor.node.heard);
-          flight.at = 'asked';
           if (then.do === 'claim') leaveToken(next, actor, flight, scripts);
+          reads(flight, next.pg);
           return undefined;
         },
-        true,
-      );
-    } else if (at === 'asked') {
-      yield act(
-        i,
-        `Postgres reads r${world.pg.revision} for load ${k}`,
-        ({ pg }, { node }) => {
-          const flight = node.flights[k] as Flight;
-          const { verifiedAt = 0, era = 0 } = flight.state.asking?.asked ?? {};
-          flight.answer = {
-            revision: pg.revision,
-            version: pg.version,
-            server: SERVER,
-            xid: xmin(pg),
-            verifiedAt,
-            era,
-          };
-          flight.at = 'read';
-        },
-        true,
+        state.found?.seen === undefined,
       );
     } else {
-      yield act(i, `load ${k} has the answer of Postgres`, (_, actor) => {
-        const flight = actor.node.flights[k] as Flight;
-        const then = actor.steps(flight).postgresAnswered(flight.answer as Body, actor.node.now);
-        if (then.leave !== undefined) actor.node.fills.push({ ...then.leave, entry: then.entry });
-        return served(actor, k, then, 0);
-      });
+      act(
+        () => `load ${k} has the answer of Postgres`,
+        (_, actor) => {
+          const flight = actor.node.flights[k] as Flight;
+          const then = actor.steps(flight).postgresAnswered(flight.answer as Body, actor.node.now);
+          if (then.leave !== undefined) actor.node.fills.push({ ...then.leave, entry: then.entry });
+          return served(actor, k, then, 0);
+        },
+      );
     }
   }
   for (const [k, { how, entry }] of node.fills.entries()) {
-    yield act(i, `a ${how} with r${entry.revision} reaches Redis`, (next, { node }, { scripts }) => {
-      const [{ seen }] = node.fills.splice(k, 1) as [Fill];
-      next.redis = scripts[how](next.redis, seen, entry);
-    });
+    act(
+      () => `a ${how} with r${entry.revision} reaches Redis`,
+      (next, { node }, { scripts }) => {
+        const [{ seen }] = node.fills.splice(k, 1) as [Fill];
+        next.redis = scripts[how](next.redis, seen, entry);
+      },
+      true,
+    );
   }
 };
+
+/** Postgres is asked, and reads at once, unless a commit comes first: then it reads again. */
+export function reads(flight: Flight, pg: Postgres): void {
+  const { verifiedAt = 0, era = 0 } = flight.state.asking?.asked ?? {};
+  flight.answer = { revision: pg.revision, version: pg.version, server: SERVER, xid: xmin(pg), verifiedAt, era };
+  flight.at = 'read';
+}
 
 /** The flight ends; what is wrong with its answer, if anything. */
 function served(actor: Actor, k: number, { entry, news }: Serve<Body, string>, least: number): string | undefined {

@@ -2,7 +2,8 @@
  * Postgres as the walk sees it: one head, the transactions under way, and what a snapshot shows of their ids. A revision is
  * a count here, and a transaction commits in one step: the lock on the head lets its writers take turns.
  */
-export type Operation = 'save' | 'delete' | 'delete version' | 'rollback' | 'prune';
+export const OPERATIONS = ['save', 'delete', 'delete version', 'rollback', 'prune'] as const;
+export type Operation = (typeof OPERATIONS)[number];
 
 export interface Postgres {
   readonly revision: number;

@@ -1,6 +1,7 @@
 /** Breadth first: the first broken promise found has the shortest trace there is. */
 import { digest } from './digest.js';
-import { type Plan, type Step, steps } from './moves.js';
+import { Reached } from './marks.js';
+import { type Plan, type Step, steps, take } from './moves.js';
 import { brokenPromise } from './promises.js';
 import { beginnings, type World } from './world.js';
 
@@ -20,73 +21,54 @@ export interface Outcome {
   readonly failure: string | undefined;
 }
 
-interface Way {
-  readonly step: string;
-  readonly before: Way | undefined;
-}
-
-interface Reached {
+interface Found {
+  readonly state: number;
   readonly world: World;
-  readonly way: Way;
 }
 
 export function walk(plan: Plan, bounds: Bounds): Outcome {
   const { depth: deepest = Number.POSITIVE_INFINITY, ...budget } = bounds;
-  const seen = new Set<number>();
-  let level: Reached[] = [];
-  for (const [i, world] of beginnings(budget).entries()) {
-    seen.add(digest(world));
-    level.push({
-      world,
-      way: { step: `r1 is committed, both ears listen, caches are ${i === 0 ? 'empty' : 'full'}`, before: undefined },
-    });
+  const reached = new Reached();
+  let level: Found[] = [];
+  for (const [state, world] of beginnings(budget).entries()) {
+    reached.add(digest(world), -1, 0);
+    level.push({ state, world });
   }
   let taken = 0;
-  for (let depth = 0; ; depth++) {
-    const next: Reached[] = [];
-    for (const { world, way } of level) {
-      for (const step of steps(world, plan)) {
+  for (let depth = 1; ; depth++) {
+    const next: Found[] = [];
+    for (const { state, world } of level) {
+      for (const [nth, step] of steps(world, plan).entries()) {
         taken++;
-        const reached = settle(plan, step, way);
-        const mark = digest(reached.world);
-        const broken = reached.broken ?? (seen.has(mark) ? undefined : brokenPromise(reached.world, plan.rules));
-        if (broken !== undefined) {
-          const failure = trace(reached.way, broken);
-          return { states: seen.size, steps: taken, depth, failure };
+        const { world: after, broken } = take(world, step, plan);
+        const isNew = reached.add(digest(after), state, nth);
+        const failure = broken ?? (isNew ? brokenPromise(after, plan.rules) : undefined);
+        if (failure !== undefined) {
+          const way = reached.way(state);
+          return {
+            states: reached.size,
+            steps: taken,
+            depth,
+            failure: trace(plan, budget, { ...way, steps: [...way.steps, nth] }, failure),
+          };
         }
-        if (seen.has(mark)) continue;
-        seen.add(mark);
-        next.push(reached);
+        if (isNew) next.push({ state: reached.size - 1, world: after });
       }
     }
-    if (next.length === 0 || depth + 1 >= deepest)
-      return { states: seen.size, steps: taken, depth: depth + 1, failure: undefined };
+    if (next.length === 0 || depth >= deepest) return { states: reached.size, steps: taken, depth, failure: undefined };
     level = next;
   }
 }
 
-/** Takes the step, and in a coarse walk what follows at once. */
-function settle(plan: Plan, first: Step, before: Way): Reached & { broken: string | undefined } {
-  let way: Way = { step: first.name, before };
-  let { world, broken } = first.take();
-  while (plan.coarse === true && broken === undefined) {
-    const step = urgentStep(world, plan);
-    if (step === undefined) break;
-    way = { step: step.name, before: way };
-    ({ world, broken } = step.take());
+/** Goes the way once more, with the names of its steps. */
+function trace(plan: Plan, budget: Omit<Bounds, 'depth'>, way: ReturnType<Reached['way']>, broken: string): string {
+  const caches = way.beginning === 0 ? 'empty' : 'full';
+  const lines = [`r1 is committed, both ears listen, caches are ${caches}`];
+  let world = beginnings(budget)[way.beginning] as World;
+  for (const nth of way.steps) {
+    const step = steps(world, plan)[nth] as Step;
+    lines.push(`${'AB'[step.i]}: ${step.name()}`);
+    world = take(world, step, plan).world;
   }
-  return { world, way, broken };
-}
-
-function urgentStep(world: World, plan: Plan): Step | undefined {
-  for (const step of steps(world, plan)) {
-    if (step.urgent) return step;
-  }
-  return undefined;
-}
-
-function trace(end: Way, broken: string): string {
-  const lines: string[] = [];
-  for (let way: Way | undefined = end; way !== undefined; way = way.before) lines.unshift(way.step);
   return [...lines.map((line, i) => `${String(i).padStart(2)}. ${line}`), `BROKEN: ${broken}`].join('\n');
 }

@@ -1,7 +1,8 @@
 /** The state of the walk: Postgres, Redis, two nodes, what is on its way between them, and what the checks remember. */
-import { type Knowledge, nothingKnown, type Reading } from '../../../src/coherence/head.js';
+import { type Knowledge, type Notes, nothingKnown, type Reading } from '../../../src/coherence/head.js';
 import { keyOf } from '../../../src/coherence/key.js';
 import type { LoadState } from '../../../src/coherence/load.js';
+import type { Mark } from './marks.js';
 import { FIRST, type Operation, type Postgres, xmax, xmin } from './postgres-model.js';
 import { entryValue, type Value } from './redis-model.js';
 
@@ -17,7 +18,8 @@ export type Body = Reading;
 /** What a caller must be given at least: what its node had heard of, or should have, when it asked. */
 export interface Flight {
   readonly state: LoadState<Body, string>;
-  at: 'got' | 'asked' | 'read';
+  at: 'got' | 'read';
+  /** What Postgres shows, as far as it has come: a commit may still come before it. */
   answer: Body | undefined;
   /** The most that one of those who wait may expect. */
   least: number;
@@ -66,6 +68,8 @@ export interface Node {
   expired: number;
   /** A write of its own that it was not told of, committed by then: its next load has to tell. */
   unanswered: number;
+  /** What digest() made of it; undefined where it may have changed since. */
+  mark: Mark | undefined;
 }
 
 export interface World {
@@ -86,14 +90,14 @@ export interface World {
 }
 
 function liveNode(memory: Body | undefined): Node {
-  const known = { ...nothingKnown(), horizon: { server: SERVER, xid: xmax(FIRST) }, provenAt: 0 };
+  const known = { ...oneKey(nothingKnown()), horizon: { server: SERVER, xid: xmax(FIRST) }, provenAt: 0 };
   return { ...emptyNode(), known, memory, listening: true };
 }
 
 export function emptyNode(): Node {
   return {
     now: 1,
-    known: nothingKnown(),
+    known: oneKey(nothingKnown()),
     memory: undefined,
     unconfirmed: 0,
     flights: [],
@@ -105,6 +109,7 @@ export function emptyNode(): Node {
     heard: 0,
     expired: 0,
     unanswered: 0,
+    mark: undefined,
   };
 }
 
@@ -132,16 +137,10 @@ export function copyWorld(world: World): World {
 export function change(world: World, i: 0 | 1): Node {
   const node = world.nodes[i];
   if (world.own[i]) return node;
-  const { floors, doubts, shown, shownBefore } = node.known;
   const copy: Node = {
     ...node,
-    known: {
-      ...node.known,
-      floors: new Map(floors),
-      doubts: new Map(doubts),
-      shown: new Map(shown),
-      shownBefore: new Map(shownBefore),
-    },
+    mark: undefined,
+    known: oneKey(node.known),
     flights: node.flights.map((flight) => ({ ...flight, state: { ...flight.state } })),
     fills: [...node.fills],
     writes: node.writes.map((write) => ({ ...write })),
@@ -151,4 +150,43 @@ export function change(world: World, i: 0 | 1): Node {
   world.nodes[i] = copy;
   world.own[i] = true;
   return copy;
+}
+
+/** Notes of one key, which cost little to copy. */
+class OneNote implements Notes {
+  #value: number | undefined;
+
+  constructor(value: number | undefined) {
+    this.#value = value;
+  }
+
+  get size(): number {
+    return this.#value === undefined ? 0 : 1;
+  }
+
+  get(): number | undefined {
+    return this.#value;
+  }
+
+  set(_: string, value: number): void {
+    this.#value = value;
+  }
+
+  delete(): void {
+    this.#value = undefined;
+  }
+
+  clear(): void {
+    this.#value = undefined;
+  }
+}
+
+function oneKey(known: Knowledge): Knowledge {
+  return {
+    ...known,
+    floors: new OneNote(known.floors.get(KEY.id)),
+    doubts: new OneNote(known.doubts.get(KEY.id)),
+    shown: new OneNote(known.shown.get(KEY.id)),
+    shownBefore: new OneNote(known.shownBefore.get(KEY.id)),
+  };
 }

@@ -1,77 +1,119 @@
 /** Steps of writes: sent, committed, answered, told to Redis and to the other node; and the death of their answers. */
-import type { Moves } from './moves.js';
-import { applies, begin, commit, type Operation } from './postgres-model.js';
-import { change, KEY, SERVER, type World, type Write } from './world.js';
+import { reads } from './load-moves.js';
+import { type Moves, strikes } from './moves.js';
+import { applies, begin, commit } from './postgres-model.js';
+import { change, type Flight, KEY, SERVER, type World, type Write } from './world.js';
 
-export const OPERATIONS: readonly Operation[] = ['save', 'delete', 'delete version', 'rollback', 'prune'];
-
-export const writes: Moves = function* (world, i, act, { operations, coarse = false }) {
+export const writes: Moves = (world, i, act, plan) => {
+  const { operations } = plan;
   if (world.writes > 0) {
     for (const operation of operations.filter((operation) => applies(world.pg, operation))) {
-      yield act(i, `a ${operation} is sent`, (next, actor) => {
-        const { now } = actor.node;
-        next.writes--;
-        // A prune does not know its keys beforehand.
-        const asked =
-          operation === 'prune' ? actor.coherence.ask(now) : actor.changes((changes) => changes.sending(KEY, now));
-        if (operation !== 'prune') actor.detach();
-        actor.node.writes.push({ operation, xid: next.pg.nextXid, asked, head: undefined, at: 'sent' });
-        next.pg = begin(next.pg);
-      });
+      act(
+        () => `a ${operation} is sent`,
+        (next, actor) => {
+          const { now } = actor.node;
+          next.writes--;
+          // A prune does not know its keys beforehand.
+          const asked =
+            operation === 'prune' ? actor.coherence.ask(now) : actor.changes((changes) => changes.sending(KEY, now));
+          if (operation !== 'prune') actor.detach();
+          actor.node.writes.push({ operation, xid: next.pg.nextXid, asked, head: undefined, at: 'sent' });
+          next.pg = begin(next.pg);
+        },
+      );
     }
   }
   for (const [k, { operation, at, head }] of world.nodes[i].writes.entries()) {
     if (at === 'sent' || at === 'orphaned') {
-      yield act(i, `the ${operation} commits`, (next, { node }) => commits(next, node.writes, k), at === 'sent');
+      for (const late of subsets(reading(world))) {
+        const name = () =>
+          [
+            `the ${operation} commits`,
+            ...late.map((read) => `before Postgres reads for load ${read.k} of ${'AB'[read.of]}`),
+          ].join(', ');
+        act(name, (next, { node }) => {
+          commits(next, node.writes, k);
+          for (const { of, k } of late) reads(change(next, of).flights[k] as Flight, next.pg);
+        });
+      }
     } else if (at === 'committed') {
-      yield act(i, `the ${operation} is answered`, (next, actor) => {
-        const write = actor.node.writes[k] as Write;
-        // A prune asks for the heads in a statement of its own.
-        if (operation === 'prune') write.head = next.pg;
-        const { revision, version } = write.head ?? next.pg;
-        actor.heard(revision, 'self');
-        const entry = { revision, version, server: SERVER, xid: write.xid, ...write.asked };
-        if (operation === 'save') actor.changes((changes) => changes.saved(KEY, entry));
-        write.at = 'telling';
-      });
+      act(
+        () => `the ${operation} is answered`,
+        (next, actor) => {
+          const write = actor.node.writes[k] as Write;
+          // A prune asks for the heads in a statement of its own.
+          if (operation === 'prune') write.head = next.pg;
+          const { revision, version } = write.head ?? next.pg;
+          actor.heard(revision, 'self');
+          const entry = { revision, version, server: SERVER, xid: write.xid, ...write.asked };
+          if (operation === 'save') actor.changes((changes) => changes.saved(KEY, entry));
+          write.at = 'telling';
+        },
+      );
     } else {
-      yield act(i, `Redis takes the ${operation} of r${head?.revision}, and the bus`, (next, { node }, { scripts }) => {
-        const [{ xid, asked, head }] = node.writes.splice(k, 1) as [Write];
-        const { revision, version } = head ?? next.pg;
-        const entry = { revision, version, server: SERVER, xid, ...asked };
-        next.redis = operation === 'save' ? scripts.write(next.redis, entry) : scripts.clear(next.redis, revision);
-        // A save that reaches a cleared Redis late is no loader's, and is judged by its floor like anything else there.
-        if (operation === 'save') next.cleared = next.told = Math.min(next.cleared, next.told, revision);
-        else if (next.cleared >= 0) next.cleared = Math.max(next.cleared, revision);
-        publish(next, i, revision, true, coarse);
-      });
+      act(
+        () => `Redis takes the ${operation} of r${head?.revision}, and the bus`,
+        (next, { node }, { scripts }) => {
+          const [{ xid, asked, head }] = node.writes.splice(k, 1) as [Write];
+          const { revision, version } = head ?? next.pg;
+          const entry = { revision, version, server: SERVER, xid, ...asked };
+          next.redis = operation === 'save' ? scripts.write(next.redis, entry) : scripts.clear(next.redis, revision);
+          // A save that reaches a cleared Redis late is no loader's, and is judged by its floor like anything else there.
+          if (operation === 'save') next.cleared = next.told = Math.min(next.cleared, next.told, revision);
+          else if (next.cleared >= 0) next.cleared = Math.max(next.cleared, revision);
+          publish(next, i, revision, true);
+        },
+        true,
+      );
     }
-    if (world.faults > 0 && at === 'telling') {
-      yield act(
-        i,
-        `FAULT: Redis does not take the ${operation} of r${head?.revision}, the bus does`,
+    if (strikes(world, plan, 'unreachable') && at === 'telling') {
+      act(
+        () => `FAULT: Redis does not take the ${operation} of r${head?.revision}, the bus does`,
         (next, { node }) => {
           const [{ head }] = node.writes.splice(k, 1) as [Write];
           next.faults--;
-          publish(next, i, head?.revision ?? 0, false, coarse);
+          publish(next, i, head?.revision ?? 0, false);
         },
       );
     }
-    if (world.faults > 0 && (at === 'sent' || at === 'committed')) {
-      yield act(i, `FAULT: the answer to the ${operation} is lost`, (next, actor) => {
-        const { node } = actor;
-        next.faults--;
-        if (operation !== 'prune') {
-          actor.changes((changes) => changes.unanswered(KEY, node.now));
-          actor.detach();
-          if (at === 'committed') node.unanswered = next.pg.revision;
-        }
-        if (at === 'sent') (node.writes[k] as Write).at = 'orphaned';
-        else node.writes.splice(k, 1);
-      });
+    if (strikes(world, plan, 'lost answer') && (at === 'sent' || at === 'committed')) {
+      act(
+        () => `FAULT: the answer to the ${operation} is lost`,
+        (next, actor) => {
+          const { node } = actor;
+          next.faults--;
+          if (operation !== 'prune') {
+            actor.changes((changes) => changes.unanswered(KEY, node.now));
+            actor.detach();
+            if (at === 'committed') node.unanswered = next.pg.revision;
+          }
+          if (at === 'sent') (node.writes[k] as Write).at = 'orphaned';
+          else node.writes.splice(k, 1);
+        },
+      );
     }
   }
 };
+
+interface Read {
+  readonly of: 0 | 1;
+  readonly k: number;
+}
+
+/** Loads that Postgres may not have read for yet: what they were given so far is what a read before this would show. */
+function reading({ nodes }: World): Read[] {
+  const found: Read[] = [];
+  for (const of of [0, 1] as const) {
+    for (const [k, { at }] of nodes[of].flights.entries()) if (at === 'read') found.push({ of, k });
+  }
+  return found;
+}
+
+function subsets<T>(items: readonly T[]): T[][] {
+  const [first, ...rest] = items;
+  if (first === undefined) return [[]];
+  return subsets(rest).flatMap((some) => [some, [first, ...some]]);
+}
 
 /** NOTIFY is part of the commit: every connection that listens is told, in this order. */
 function commits(next: World, writes: Write[], k: number): void {
@@ -88,6 +130,6 @@ function commits(next: World, writes: Write[], k: number): void {
 }
 
 /** To the other node: at most twice, at any time, or never. */
-function publish(next: World, from: 0 | 1, revision: number, confirms: boolean, coarse: boolean): void {
-  change(next, from === 0 ? 1 : 0).inbox.push({ revision, confirms, left: coarse ? 1 : 2 });
+function publish(next: World, from: 0 | 1, revision: number, confirms: boolean): void {
+  change(next, from === 0 ? 1 : 0).inbox.push({ revision, confirms, left: 2 });
 }
