@@ -113,16 +113,16 @@ function viewOf({ known, memory, flights, writes, now }: Node): View {
 
 function addFlight(mix: Mixer, { at, least, detached, begunAt, state, answer }: Flight, view: View): void {
   const { found, asking } = state;
-  for (const value of [1, at === 'got' ? 0 : 1, least, detached ? 2 : view.fresh(begunAt)]) mix.add(value);
+  for (const value of [1, STAGES.indexOf(at), least, detached ? 2 : view.fresh(begunAt)]) mix.add(value);
   mix.add(numberOf(found?.seen));
   if (found?.seen !== undefined) mix.add(found.entry?.revision ?? NONE);
-  if (asking === undefined || answer === undefined) return;
+  if (asking === undefined) return;
   const { verifiedAt } = asking.asked;
-  mix.add(answer.revision);
-  mix.add(answer.xid);
+  mix.add(answer?.revision ?? NONE);
+  mix.add(answer?.xid ?? NONE);
   mix.add(asking.held?.revision ?? NONE);
   mix.add(asking.tier === 'redis' ? 0 : 1);
-  mix.add(view.current(answer));
+  mix.add(view.current(asking.asked));
   mix.add(2 * view.time(verifiedAt) + view.doubted(verifiedAt));
 }
 
@@ -141,4 +141,5 @@ function addWrite(mix: Mixer, write: Write, view: View): void {
   mix.add(2 * view.time(asked.verifiedAt) + view.doubted(asked.verifiedAt));
 }
 
+const STAGES: readonly Flight['at'][] = ['got', 'asked', 'read'];
 const PLACES: readonly Write['at'][] = ['sent', 'committed', 'telling', 'orphaned'];

@@ -1,9 +1,9 @@
 /** Steps of the ear and the bus: what is delivered, in commit order by the one and in any order by the other. */
 import type { Moves } from './moves.js';
-import { xmax } from './postgres-model.js';
+import { type Postgres, xmax } from './postgres-model.js';
 import { LEASE, MINUTES, type Node, SERVER, type Word } from './world.js';
 
-export const ears: Moves = (world, i, act) => {
+export const ears: Moves = (world, i, act, plan) => {
   const node = world.nodes[i];
   const { horizon, provenAt } = node.known;
   const [word] = node.stream;
@@ -18,28 +18,21 @@ export const ears: Moves = (world, i, act) => {
       },
     );
   }
-  const waits = (kind: Word['is']) => node.stream.some((other) => other.is === kind);
-  if (node.listening && horizon === undefined && !waits('horizon')) {
-    act(
-      () => `Postgres is asked for a horizon: ${xmax(world.pg)}`,
-      ({ pg }, { node, coherence }) => {
-        node.stream.push({ is: 'horizon', xid: xmax(pg), era: coherence.era, sentAt: node.now });
-      },
-    );
-  }
-  if (node.listening && horizon !== undefined && node.now - provenAt >= LEASE && !waits('beat')) {
-    act(
-      () => 'a heartbeat is sent',
-      (_, { node }) => node.stream.push({ is: 'beat', sentAt: node.now }),
-    );
-  }
-  if (!node.listening && horizon === undefined) {
-    act(
-      () => 'the ear listens',
-      (_, { node }) => {
-        node.listening = true;
-      },
-    );
+  if (plan.reduced === false) {
+    if (!node.listening && horizon === undefined) {
+      act(
+        () => 'the ear listens',
+        (_, { node }) => {
+          node.listening = true;
+        },
+      );
+    }
+    if (owesQuestion(node)) {
+      act(
+        () => `Postgres is asked for a ${horizon === undefined ? `horizon: ${xmax(world.pg)}` : 'heartbeat'}`,
+        ({ pg }, { node }) => asks(pg, node),
+      );
+    }
   }
   if (!node.listening && horizon !== undefined) {
     act(
@@ -79,6 +72,21 @@ export const ears: Moves = (world, i, act) => {
     );
   }
 };
+
+/** Whether a horizon or a heartbeat is wanting, and none is on its way. */
+export function owesQuestion({ listening, stream, known, now }: Node): boolean {
+  if (!listening) return false;
+  const wanted = known.horizon === undefined ? 'horizon' : 'beat';
+  if (wanted === 'beat' && now - known.provenAt < LEASE) return false;
+  return !stream.some(({ is }) => is === wanted);
+}
+
+export function asks(pg: Postgres, node: Node): void {
+  const { known, stream } = node;
+  const sentAt = node.now;
+  if (known.horizon !== undefined) stream.push({ is: 'beat', sentAt });
+  else stream.push({ is: 'horizon', xid: xmax(pg), era: known.era, sentAt });
+}
 
 /** Longer than any lease: what is committed by now should be known by then. */
 export function pass(node: Node, revision: number): void {

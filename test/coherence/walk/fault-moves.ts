@@ -1,6 +1,7 @@
 /** Faults that strike at any time; those of a write are among its steps. */
 import { pass } from './ear-moves.js';
 import { type Fault, type Moves, type Plan, type Step, strikes } from './moves.js';
+import { asksNow } from './tidy.js';
 import { emptyNode, type World } from './world.js';
 
 export const faults: Moves = (world, i, act, plan) => {
@@ -18,6 +19,10 @@ export const faults: Moves = (world, i, act, plan) => {
   }
   if (world.faults === 0) return;
   const node = world.nodes[i];
+  if (i === 0 && plan.reduced === false) {
+    for (const step of withRedisFault(world, { i, name: () => 'nothing else', effect: () => undefined }, plan))
+      act(step.name, step.effect);
+  }
   if (may('cut') && node.listening) {
     act(
       () => 'FAULT: the ear is cut',
@@ -47,6 +52,15 @@ export const faults: Moves = (world, i, act, plan) => {
       (next, { node }) => {
         next.faults--;
         pass(node, next.pg.revision);
+      },
+    );
+  if (may('stop') && plan.reduced !== false && node.stream.some(({ is }) => is !== 'head'))
+    act(
+      () => 'FAULT: the node is stopped for minutes before its ear asks',
+      (next, { node }) => {
+        next.faults--;
+        pass(node, next.pg.revision);
+        asksNow(next, i);
       },
     );
   if (may('forget'))

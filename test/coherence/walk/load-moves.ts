@@ -10,8 +10,12 @@ import { type Postgres, xmin } from './postgres-model.js';
 import { type Scripts, tokenValue } from './redis-model.js';
 import { type Body, type Fill, type Flight, SERVER, type World } from './world.js';
 
-export const loads: Moves = (world, i, act, { rules }) => {
+export const loads: Moves = (world, i, act, { rules, reduced = true }) => {
   const node = world.nodes[i];
+  const asked = (flight: Flight, pg: Postgres) => {
+    if (reduced) reads(flight, pg);
+    else flight.at = 'asked';
+  };
   const counts = node.memory !== undefined && rules.coherence(node.known).counts(node.memory, node.now + 1);
   if (world.loads > 0 && !counts) {
     act(
@@ -27,7 +31,7 @@ export const loads: Moves = (world, i, act, { rules }) => {
         }
         const state = { found: undefined, asking: undefined };
         const flight: Flight = { state, at: 'got', answer: undefined, least, begunAt: node.now, detached: false };
-        if (actor.steps(flight).begin(node.now).do === 'ask postgres') reads(flight, next.pg);
+        if (actor.steps(flight).begin(node.now).do === 'ask postgres') asked(flight, next.pg);
         else flight.state.found = { entry: next.redis?.entry, seen: next.redis?.seen };
         node.flights.push(flight);
       },
@@ -46,10 +50,15 @@ export const loads: Moves = (world, i, act, { rules }) => {
             .redisAnswered(state.found ?? { entry: undefined, seen: undefined }, actor.node.now);
           if (then.do === 'serve') return served(actor, k, then, actor.node.heard);
           if (then.do === 'claim') leaveToken(next, actor, flight, scripts);
-          reads(flight, next.pg);
+          asked(flight, next.pg);
           return undefined;
         },
         state.found?.seen === undefined,
+      );
+    } else if (at === 'asked') {
+      act(
+        () => `Postgres reads r${world.pg.revision} for load ${k}`,
+        ({ pg }, { node }) => reads(node.flights[k] as Flight, pg),
       );
     } else {
       act(

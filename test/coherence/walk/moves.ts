@@ -41,7 +41,7 @@ export function steps(world: World, plan: Plan): Step[] {
     const act: Act = (name, effect, touches = false) => {
       const step = { i, name, effect };
       found.push(step);
-      if (touches && world.faults > 0) found.push(...withRedisFault(world, step, plan));
+      if (touches && world.faults > 0 && plan.reduced !== false) found.push(...withRedisFault(world, step, plan));
     };
     for (const moves of [loads, writes, ears, faults]) moves(world, i, act, plan);
   }

@@ -7,14 +7,81 @@
  * - Word of a revision that the node has heard of, with nothing it could confirm: a floor is raised by news alone. Only
  *   where floors can still be forgotten it may be news again, and stays. The same for a message that comes a second time.
  *
- * Another reduction lies in the steps themselves (load-moves.ts, write-moves.ts): when Postgres reads for a load makes a
- * difference only by which commits it sees. So it reads at once, and at each commit until its answer is here it may turn
- * out to read after it. And what digest.ts passes over, no step and no promise looks at.
+ * Whatever Postgres is asked, it makes a difference only between which commits: what a load reads, when an ear begins to
+ * listen, its horizon and its heartbeat. So each is asked and answered at once, and as long as the answer has not arrived,
+ * each commit may turn out to have come before it instead (latecomers(), one step for each choice). A node that is stopped
+ * for minutes may ask before it or after. Between a cut and its notice the ear hears nothing and is still trusted; once it
+ * is not, it makes no difference to any promise whether it listens already.
+ *
+ * What Redis is hit by makes a difference to who looks at it next, and strikes then (withRedisFault() in fault-moves.ts).
+ * And what digest.ts passes over, no step and no promise looks at. With `reduced: false` all of this is left undone but
+ * for the digest, and the tests see to it that both walks find the same.
  */
+import { asks, owesQuestion } from './ear-moves.js';
+import { reads } from './load-moves.js';
 import { type Plan, strikes } from './moves.js';
 import { change, type Flight, type Node, type World } from './world.js';
 
 export function tidy(world: World, plan: Plan): void {
+  dropSpent(world, plan);
+  for (const i of [0, 1] as const) {
+    const { listening, known } = world.nodes[i];
+    if (!listening && known.horizon === undefined) change(world, i).listening = true;
+    if (owesQuestion(world.nodes[i])) asksNow(world, i);
+  }
+}
+
+/** Takes back what is on its way, and asks now. */
+export function asksNow(world: World, i: 0 | 1): void {
+  const node = change(world, i);
+  node.stream = node.stream.filter(({ is }) => is === 'head');
+  node.now++;
+  asks(world.pg, node);
+}
+
+/** Something that a commit may come before, although it seems done: `late` makes it so, once the commit is. */
+export interface Latecomer {
+  readonly name: string;
+  late(next: World): void;
+}
+
+/** For each of them its choices, of which one at most is taken. */
+export function latecomers({ nodes }: World): Latecomer[][] {
+  const found: Latecomer[][] = [];
+  for (const i of [0, 1] as const) {
+    const { flights, stream, known } = nodes[i];
+    const who = 'AB'[i];
+    for (const [k, { at }] of flights.entries()) {
+      if (at !== 'read') continue;
+      found.push([
+        {
+          name: `Postgres reads for load ${k} of ${who}`,
+          late: (next) => reads(change(next, i).flights[k] as Flight, next.pg),
+        },
+      ]);
+    }
+    if (stream.every(({ is }) => is === 'head')) continue;
+    const choices = [
+      {
+        name: `${who} asks for its ${known.horizon === undefined ? 'horizon' : 'heartbeat'}`,
+        late: (next: World) => asksNow(next, i),
+      },
+    ];
+    if (known.horizon === undefined && stream.length === 1) {
+      choices.push({
+        name: `${who} listens`,
+        late(next) {
+          change(next, i).stream = [];
+          asksNow(next, i);
+        },
+      });
+    }
+    found.push(choices);
+  }
+  return found;
+}
+
+function dropSpent(world: World, plan: Plan): void {
   const forgets = strikes(world, plan, 'forget');
   for (const i of [0, 1] as const) {
     const node = world.nodes[i];

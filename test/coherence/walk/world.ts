@@ -18,7 +18,7 @@ export type Body = Reading;
 /** What a caller must be given at least: what its node had heard of, or should have, when it asked. */
 export interface Flight {
   readonly state: LoadState<Body, string>;
-  at: 'got' | 'read';
+  at: 'got' | 'asked' | 'read';
   /** What Postgres shows, as far as it has come: a commit may still come before it. */
   answer: Body | undefined;
   /** The most that one of those who wait may expect. */

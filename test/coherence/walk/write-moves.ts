@@ -1,8 +1,8 @@
 /** Steps of writes: sent, committed, answered, told to Redis and to the other node; and the death of their answers. */
-import { reads } from './load-moves.js';
 import { type Moves, strikes } from './moves.js';
 import { applies, begin, commit } from './postgres-model.js';
-import { change, type Flight, KEY, SERVER, type World, type Write } from './world.js';
+import { latecomers } from './tidy.js';
+import { change, KEY, SERVER, type World, type Write } from './world.js';
 
 export const writes: Moves = (world, i, act, plan) => {
   const { operations } = plan;
@@ -25,16 +25,14 @@ export const writes: Moves = (world, i, act, plan) => {
   }
   for (const [k, { operation, at, head }] of world.nodes[i].writes.entries()) {
     if (at === 'sent' || at === 'orphaned') {
-      for (const late of subsets(reading(world))) {
-        const name = () =>
-          [
-            `the ${operation} commits`,
-            ...late.map((read) => `before Postgres reads for load ${read.k} of ${'AB'[read.of]}`),
-          ].join(', ');
-        act(name, (next, { node }) => {
-          commits(next, node.writes, k);
-          for (const { of, k } of late) reads(change(next, of).flights[k] as Flight, next.pg);
-        });
+      for (const late of plan.reduced === false ? [[]] : choices(latecomers(world))) {
+        act(
+          () => [`the ${operation} commits`, ...late.map(({ name }) => `before ${name}`)].join(', '),
+          (next, { node }) => {
+            commits(next, node.writes, k);
+            for (const one of late) one.late(next);
+          },
+        );
       }
     } else if (at === 'committed') {
       act(
@@ -95,24 +93,10 @@ export const writes: Moves = (world, i, act, plan) => {
   }
 };
 
-interface Read {
-  readonly of: 0 | 1;
-  readonly k: number;
-}
-
-/** Loads that Postgres may not have read for yet: what they were given so far is what a read before this would show. */
-function reading({ nodes }: World): Read[] {
-  const found: Read[] = [];
-  for (const of of [0, 1] as const) {
-    for (const [k, { at }] of nodes[of].flights.entries()) if (at === 'read') found.push({ of, k });
-  }
-  return found;
-}
-
-function subsets<T>(items: readonly T[]): T[][] {
-  const [first, ...rest] = items;
+/** One of each, or none. */
+function choices<T>([first, ...rest]: readonly T[][]): T[][] {
   if (first === undefined) return [[]];
-  return subsets(rest).flatMap((some) => [some, [first, ...some]]);
+  return choices(rest).flatMap((some) => [some, ...first.map((one) => [one, ...some])]);
 }
 
 /** NOTIFY is part of the commit: every connection that listens is told, in this order. */
