@@ -66,6 +66,7 @@ function describe(node: Node): Mark {
   mix.add(node.heard);
   mix.add(node.expired > node.heard ? node.expired : 0);
   mix.add(node.unanswered > node.heard ? node.unanswered : 0);
+  mix.add(node.given > node.heard ? node.given : 0);
   for (const flight of node.flights) mix.addAnyhow((each) => addFlight(each, flight, view));
   for (const { how, seen, entry } of node.fills) {
     mix.addAnyhow((each) =>

@@ -8,9 +8,9 @@ import type { Moves } from './moves.js';
 import type { Actor } from './node.js';
 import { type Postgres, xmin } from './postgres-model.js';
 import { type Scripts, tokenValue } from './redis-model.js';
-import { type Body, type Fill, type Flight, SERVER, type World } from './world.js';
+import { type Body, type Fill, type Flight, LEASE, type Node, SERVER, type World } from './world.js';
 
-export const loads: Moves = (world, i, act, { rules, reduced = true }) => {
+export const loads: Moves = (world, i, act, { rules, reduced = true, evicts = false }) => {
   const node = world.nodes[i];
   const asked = (flight: Flight, pg: Postgres) => {
     if (reduced) reads(flight, pg);
@@ -23,7 +23,7 @@ export const loads: Moves = (world, i, act, { rules, reduced = true }) => {
       (next, actor) => {
         const { node } = actor;
         next.loads--;
-        const least = Math.max(node.heard, node.expired, node.unanswered);
+        const least = Math.max(node.heard, node.expired, node.unanswered, node.given);
         const open = node.flights.find(({ detached, begunAt }) => !detached && rules.joins(begunAt, node.now));
         if (open !== undefined) {
           open.least = Math.max(open.least, least);
@@ -72,6 +72,20 @@ export const loads: Moves = (world, i, act, { rules, reduced = true }) => {
       );
     }
   }
+  if (evicts && node.memory !== undefined) {
+    act(
+      () => 'memory needs the room for others',
+      (_, { node }) => {
+        node.memory = undefined;
+      },
+    );
+  }
+  if (evicts && shows(node)) {
+    act(
+      () => 'others are loaded, and what was shown is remembered for one more lease at most',
+      (_, { node, coherence }) => coherence.show('another', 1, node.now),
+    );
+  }
   for (const [k, { how, entry }] of node.fills.entries()) {
     act(
       () => `a ${how} with r${entry.revision} reaches Redis`,
@@ -83,6 +97,12 @@ export const loads: Moves = (world, i, act, { rules, reduced = true }) => {
     );
   }
 };
+
+/** Whether something shown is remembered that the next key shown may push out. */
+function shows({ known, now }: Node): boolean {
+  const { shown, shownBefore, shownSince } = known;
+  return shown.size + shownBefore.size > 0 && now - shownSince >= LEASE;
+}
 
 /** Postgres is asked, and reads at once, unless a commit comes first: then it reads again. */
 export function reads(flight: Flight, pg: Postgres): void {
@@ -96,8 +116,9 @@ function served(actor: Actor, k: number, { entry, news }: Serve<Body, string>, l
   const [flight] = actor.node.flights.splice(k, 1) as [Flight];
   if (news !== undefined) actor.detach();
   const expected = Math.max(flight.least, least);
+  actor.node.given = Math.max(actor.node.given, entry.revision);
   if (entry.revision >= expected) return undefined;
-  return `a load was answered with r${entry.revision}, though r${expected} was heard of, or long committed, when it was asked`;
+  return `a load was answered with r${entry.revision}, though r${expected} was heard of, given before or long committed when it was asked`;
 }
 
 /** Nothing stood there: a token is left, and Postgres is asked whether or not it was the first. */

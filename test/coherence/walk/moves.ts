@@ -17,6 +17,8 @@ export interface Plan {
   readonly operations: readonly Operation[];
   /** Which faults may strike; all of them if nothing is said. */
   readonly kinds?: readonly Fault[];
+  /** Memory may lose what it holds at any time. */
+  readonly evicts?: boolean;
   /** False: nothing is left out, to see that what tidy() leaves out is not missed. */
   readonly reduced?: boolean;
 }

@@ -32,6 +32,7 @@ function stale(tier: string, { revision }: Body, node: Node, world: World): stri
   const what = `${tier} would serve r${revision}, `;
   if (revision < node.heard) return `${what}though its node has heard of r${node.heard}`;
   if (revision < node.expired) return `${what}though r${node.expired} was committed longer ago than a lease`;
+  if (revision < node.given) return `${what}though a load there was given r${node.given} before`;
   const comes = node.stream.some((word) => word.is === 'head' && word.revision > revision);
   if (revision === world.pg.revision || comes || !node.listening) return undefined;
   return `${what}and nothing that is on its way will ever tell of r${world.pg.revision}`;

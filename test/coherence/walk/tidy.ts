@@ -20,7 +20,7 @@
 import { asks, owesQuestion } from './ear-moves.js';
 import { reads } from './load-moves.js';
 import { type Plan, strikes } from './moves.js';
-import { change, type Flight, type Node, type World } from './world.js';
+import { change, type Flight, KEY, type Node, type World } from './world.js';
 
 export function tidy(world: World, plan: Plan): void {
   dropSpent(world, plan);
@@ -94,7 +94,7 @@ function dropSpent(world: World, plan: Plan): void {
       (change(world, i).flights[k] as Flight).state.found = { entry: found.entry, seen: undefined };
     }
     if (forgets) continue;
-    const known = node.known.floors.get('') ?? 0;
+    const known = node.known.floors.get(KEY.id) ?? 0;
     const old = (revision: number) => revision <= known && revision <= node.heard;
     if (node.stream.some((word) => word.is === 'head' && old(word.revision))) {
       change(world, i).stream = node.stream.filter((word) => word.is !== 'head' || !old(word.revision));

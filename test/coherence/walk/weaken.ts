@@ -1,7 +1,9 @@
 /** The rule with one thing missing, each in a way that somebody might think harmless. The product knows nothing of these. */
 import { Coherence, type Horizon, type Knowledge, type Reading } from '../../../src/coherence/head.js';
+import type { Plan } from './moves.js';
 import { entryValue } from './redis-model.js';
 import { OPTIONS, PRODUCT, type Rules } from './rules.js';
+import type { Bounds } from './search.js';
 
 type Weak = new (options: typeof OPTIONS, known: Knowledge) => Coherence;
 
@@ -55,22 +57,26 @@ class NoDoubt extends Coherence {
   }
 }
 
-export interface Weakness {
-  readonly rules: Rules;
-  readonly bounds: { readonly loads: number; readonly writes: number; readonly faults: number };
-  readonly coarse: boolean;
+class ShowsNothing extends Coherence {
+  override show(): boolean {
+    return false;
+  }
 }
 
-const QUICK = { bounds: { loads: 1, writes: 1, faults: 1 }, coarse: true } as const;
+export interface Weakness extends Partial<Omit<Plan, 'rules'>> {
+  readonly rules: Rules;
+  readonly bounds: Bounds;
+}
+
+const ONE = { loads: 1, writes: 1, faults: 1 };
 
 export const WEAKNESSES: Readonly<Record<string, Weakness>> = {
-  'no stamp is checked': { rules: runs(NoStamp), ...QUICK },
-  'no floor is checked': { rules: runs(NoFloor), ...QUICK },
-  'the fence is all there is': { rules: runs(OnlyFence), ...QUICK },
+  'no stamp is checked': { rules: runs(NoStamp), bounds: ONE },
+  'no floor is checked': { rules: runs(NoFloor), bounds: ONE },
+  'the fence is all there is': { rules: runs(OnlyFence), bounds: ONE },
   'floors are forgotten and the horizon is not renewed': {
     rules: runs(ForgetsQuietly),
-    bounds: { loads: 1, writes: 1, faults: 1 },
-    coarse: true,
+    bounds: ONE,
   },
   'a fill asks for no token': {
     rules: {
@@ -80,21 +86,20 @@ export const WEAKNESSES: Readonly<Record<string, Weakness>> = {
         fill: (held, _, entry) => ((held?.entry?.revision ?? -1) > entry.revision ? held : entryValue(entry)),
       },
     },
-    ...QUICK,
+    bounds: ONE,
   },
   'a horizon of another era is taken': {
     rules: runs(AnyEra),
     bounds: { loads: 1, writes: 1, faults: 2 },
-    coarse: true,
   },
   'a write without an answer leaves no doubt': {
     rules: runs(NoDoubt),
-    ...QUICK,
+    bounds: ONE,
   },
   'a flight is joined however old it is': {
     rules: { ...PRODUCT, joins: () => true },
     bounds: { loads: 2, writes: 1, faults: 1 },
-    coarse: true,
   },
-  'the bus does not say that Redis knows nothing': { rules: { ...PRODUCT, saysUnsettled: false }, ...QUICK },
+  'an answer is no floor': { rules: runs(ShowsNothing), bounds: { loads: 1, writes: 1, faults: 0 }, evicts: true },
+  'the bus does not say that Redis knows nothing': { rules: { ...PRODUCT, saysUnsettled: false }, bounds: ONE },
 };

@@ -68,6 +68,8 @@ export interface Node {
   expired: number;
   /** A write of its own that it was not told of, committed by then: its next load has to tell. */
   unanswered: number;
+  /** What a load here was answered with; 0: nothing yet. */
+  given: number;
   /** What digest() made of it; undefined where it may have changed since. */
   mark: Mark | undefined;
 }
@@ -109,6 +111,7 @@ export function emptyNode(): Node {
     heard: 0,
     expired: 0,
     unanswered: 0,
+    given: 0,
     mark: undefined,
   };
 }
@@ -164,16 +167,16 @@ class OneNote implements Notes {
     return this.#value === undefined ? 0 : 1;
   }
 
-  get(): number | undefined {
-    return this.#value;
+  get(key: string): number | undefined {
+    return key === KEY.id ? this.#value : undefined;
   }
 
-  set(_: string, value: number): void {
-    this.#value = value;
+  set(key: string, value: number): void {
+    if (key === KEY.id) this.#value = value;
   }
 
-  delete(): void {
-    this.#value = undefined;
+  delete(key: string): void {
+    if (key === KEY.id) this.#value = undefined;
   }
 
   clear(): void {
