@@ -9,37 +9,61 @@
 import { describe, expect, test } from 'vitest';
 import type { Plan } from './walk/moves.js';
 import { OPERATIONS } from './walk/postgres-model.js';
-import { PRODUCT } from './walk/rules.js';
+import { NO_FEED, NO_REDIS, PRODUCT } from './walk/rules.js';
 import { type Bounds, walk } from './walk/search.js';
 import { WEAKNESSES } from './walk/weaken.js';
 
 const long = process.env.LORA_STORE_WALK === 'long';
 const PATIENCE_MS = long ? 24 * 3600_000 : 600_000;
 
-type Walk = readonly [string, Omit<Plan, 'rules'>, Bounds];
+type Walk = readonly [string, Plan, Bounds];
+
+const SAVE = { rules: PRODUCT, operations: ['save'] } as const;
+const ANY = { rules: PRODUCT, operations: OPERATIONS } as const;
 
 const walks: Walk[] = [
-  ['all kinds of writes against a load', { operations: OPERATIONS }, { loads: 1, writes: 1, faults: 0 }],
-  ['a save against two loads', { operations: ['save'] }, { loads: 2, writes: 1, faults: 0 }],
+  ['a write of any kind against a load', ANY, { loads: 1, writes: 1, faults: 0 }],
+  ['a save against two loads', SAVE, { loads: 2, writes: 1, faults: 0 }],
+  ['a save against two loads with a memory that evicts', { ...SAVE, evicts: true }, { loads: 2, writes: 1, faults: 0 }],
+  ['a save, a load and any two faults', SAVE, { loads: 1, writes: 1, faults: 2 }],
+  ['a bulk delete, a load and any fault', { ...SAVE, operations: ['bulk delete'] }, { loads: 1, writes: 1, faults: 1 }],
   [
-    'a save, a load, a forgetful memory and any fault',
-    { operations: ['save'], evicts: true },
-    { loads: 1, writes: 1, faults: 1 },
+    'without a feed: a write of any kind against a load',
+    { ...ANY, rules: NO_FEED },
+    { loads: 1, writes: 1, faults: 0 },
   ],
-  ['a save, a load and any two faults', { operations: ['save'] }, { loads: 1, writes: 1, faults: 2 }],
+  ['without a feed: a save, a load and any fault', { ...SAVE, rules: NO_FEED }, { loads: 1, writes: 1, faults: 1 }],
+  ['without Redis: a save, a load and any fault', { ...SAVE, rules: NO_REDIS }, { loads: 1, writes: 1, faults: 1 }],
 ];
 const longWalks: Walk[] = [
-  ['any write, a load and any two faults', { operations: OPERATIONS }, { loads: 1, writes: 1, faults: 2 }],
-  ['two writes of any kind against a load', { operations: OPERATIONS }, { loads: 1, writes: 2, faults: 0 }],
-  ['two saves against two loads', { operations: ['save'] }, { loads: 2, writes: 2, faults: 0 }],
-  ['a save, two loads and any fault', { operations: ['save'] }, { loads: 2, writes: 1, faults: 1 }],
-  ['two saves, a load and any fault', { operations: ['save'] }, { loads: 1, writes: 2, faults: 1 }],
+  ...OPERATIONS.filter((operation) => operation !== 'save').map((operation): Walk => {
+    return [
+      `a ${operation}, a load and any two faults`,
+      { ...ANY, operations: [operation] },
+      { loads: 1, writes: 1, faults: 2 },
+    ];
+  }),
+  ['two writes of any kind against a load', ANY, { loads: 1, writes: 2, faults: 0 }],
+  ['a save, two loads and any fault', SAVE, { loads: 2, writes: 1, faults: 1 }],
+  ['two saves, a load and any fault', SAVE, { loads: 1, writes: 2, faults: 1 }],
+  ['a save, a load, a memory that evicts and any fault', { ...SAVE, evicts: true }, { loads: 1, writes: 1, faults: 1 }],
+  ['a save, a load and any fault, nothing left out', { ...SAVE, reduced: false }, { loads: 1, writes: 1, faults: 1 }],
+  [
+    'without a feed: a save, a load and any two faults',
+    { ...SAVE, rules: NO_FEED },
+    { loads: 1, writes: 1, faults: 2 },
+  ],
+  [
+    'without Redis: a save, a load and any two faults',
+    { ...SAVE, rules: NO_REDIS },
+    { loads: 1, writes: 1, faults: 2 },
+  ],
 ];
 
 describe('no promise is broken', () => {
   test.each(long ? [...walks, ...longWalks] : walks)('%s', { timeout: PATIENCE_MS }, (name, plan, bounds) => {
     const started = performance.now();
-    const { failure, states, steps, depth } = walk({ rules: PRODUCT, ...plan }, bounds);
+    const { failure, states, steps, depth } = walk(plan, bounds);
     const seconds = ((performance.now() - started) / 1000).toFixed(1);
     console.log(`${name}: ${states} states, ${steps} steps, ${depth} deep, ${seconds} s`);
     expect(failure, failure).toBeUndefined();
@@ -47,10 +71,13 @@ describe('no promise is broken', () => {
   });
 });
 
-describe('the walk finds what is missing when', () => {
+describe.each([
+  ['the walk finds what is missing when', true],
+  ['so does a walk that leaves nothing out when', false],
+])('%s', (_, reduced) => {
   test.each(Object.entries(WEAKNESSES))('%s', { timeout: PATIENCE_MS }, (_, { bounds, ...plan }) => {
-    const { failure, states } = walk({ operations: ['save'], ...plan }, bounds);
-    console.log(`${states} states\n${failure}`);
+    const { failure, states } = walk({ operations: ['save'], reduced, ...plan }, bounds);
+    if (reduced) console.log(`${states} states\n${failure}`);
     expect(failure).toContain('BROKEN: ');
   });
 });

@@ -7,7 +7,8 @@ import { type Mark, Mixer } from './marks.js';
 import { OPERATIONS } from './postgres-model.js';
 import { type Flight, KEY, LEASE, type Node, type World, type Write } from './world.js';
 
-export function digest(world: World): Mark {
+/** feed: there is an ear, and the age of a single reading says nothing. */
+export function digest(world: World, feed: boolean): Mark {
   const { pg, redis, copy } = world;
   const mix = new Mixer();
   for (const value of [pg.revision, pg.version, pg.versions.length, pg.nextXid, pg.lastDone]) mix.add(value);
@@ -15,7 +16,7 @@ export function digest(world: World): Mark {
   mix.add(numberOf(redis?.seen));
   mix.add(copy === undefined ? -2 : numberOf(copy.value?.seen));
   for (const value of [world.loads, world.writes, world.faults, world.cleared, world.told]) mix.add(value);
-  const [one, two] = world.nodes.map(markOf) as [Mark, Mark];
+  const [one, two] = world.nodes.map((node) => markOf(node, feed)) as [Mark, Mark];
   const swap = one.a > two.a || (one.a === two.a && one.b > two.b);
   for (const { a, b } of swap ? [two, one] : [one, two]) {
     mix.add(a);
@@ -24,8 +25,8 @@ export function digest(world: World): Mark {
   return mix.mark();
 }
 
-function markOf(node: Node): Mark {
-  node.mark ??= describe(node);
+function markOf(node: Node, feed: boolean): Mark {
+  node.mark ??= describe(node, feed);
   return node.mark;
 }
 
@@ -45,10 +46,10 @@ function numberOf(seen: string | undefined): number {
 /** Not a number that anything has. */
 const NONE = -99;
 
-function describe(node: Node): Mark {
+function describe(node: Node, feed: boolean): Mark {
   const { known, memory } = node;
   const { provenAt, horizon } = known;
-  const view = viewOf(node);
+  const view = viewOf(node, feed);
   const mix = new Mixer();
   const floor = known.floors.get(KEY.id) ?? 0;
   const shown = Math.max(known.shown.get(KEY.id) ?? 0, floor);
@@ -78,6 +79,7 @@ function describe(node: Node): Mark {
     mix.addAnyhow((each) => [4, revision, confirms ? 1 : 0, left].forEach(each.add, each));
   for (const word of node.stream) {
     if (word.is === 'head') mix.add(word.revision);
+    else if (word.is === 'many') mix.add(-2);
     else if (word.is === 'beat') mix.add(-3 - view.fresh(word.sentAt));
     else for (const value of [-5, word.xid, view.current(word), view.fresh(word.sentAt)]) mix.add(value);
   }
@@ -94,7 +96,7 @@ interface View {
   current(of: { readonly era: number }): number;
 }
 
-function viewOf({ known, memory, flights, writes, now }: Node): View {
+function viewOf({ known, memory, flights, writes, now }: Node, feed: boolean): View {
   const moments: number[] = known.horizon === undefined ? [] : [known.provenAt];
   if (memory !== undefined && memory.server !== 0) moments.push(memory.verifiedAt);
   for (const { state } of flights) if (state.asking !== undefined) moments.push(state.asking.asked.verifiedAt);
@@ -104,7 +106,8 @@ function viewOf({ known, memory, flights, writes, now }: Node): View {
     time(value) {
       let before = 0;
       for (const other of moments) if (other < value) before++;
-      return before;
+      if (feed) return before;
+      return 4 * before + (now - value < LEASE ? 2 : 0) + (value > known.forgottenAt ? 1 : 0);
     },
     fresh: (value) => (now - value < LEASE ? 1 : 0),
     doubted: (value) => (value <= doubt ? 1 : 0),

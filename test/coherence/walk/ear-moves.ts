@@ -13,13 +13,14 @@ export const ears: Moves = (world, i, act, plan) => {
       (_, actor) => {
         const word = actor.node.stream.shift() as Word;
         if (word.is === 'head') actor.heard(word.revision, 'change-feed');
+        else if (word.is === 'many') actor.coherence.loseHorizon();
         else if (word.is === 'beat') actor.coherence.heartbeat(word.sentAt);
         else actor.coherence.listen({ server: SERVER, xid: word.xid }, word.era, word.sentAt);
       },
     );
   }
   if (plan.reduced === false) {
-    if (!node.listening && horizon === undefined) {
+    if (plan.rules.feed && !node.listening && horizon === undefined) {
       act(
         () => 'the ear listens',
         (_, { node }) => {
@@ -45,6 +46,13 @@ export const ears: Moves = (world, i, act, plan) => {
         (next, { node }) => pass(node, next.pg.revision),
       );
     }
+  }
+
+  if (!plan.rules.feed && remembers(node)) {
+    act(
+      () => 'minutes pass',
+      (next, { node }) => pass(node, next.pg.revision),
+    );
   }
 
   for (const [k, { revision }] of node.inbox.entries()) {
@@ -73,12 +81,23 @@ export const ears: Moves = (world, i, act, plan) => {
   }
 };
 
+/** Whether it has anything that time could make worthless. */
+function remembers({ memory, flights, now }: Node): boolean {
+  if (memory !== undefined && now - memory.verifiedAt < LEASE) return true;
+  return flights.some(({ begunAt }) => now - begunAt < LEASE);
+}
+
 /** Whether a horizon or a heartbeat is wanting, and none is on its way. */
 export function owesQuestion({ listening, stream, known, now }: Node): boolean {
   if (!listening) return false;
   const wanted = known.horizon === undefined ? 'horizon' : 'beat';
   if (wanted === 'beat' && now - known.provenAt < LEASE) return false;
   return !stream.some(({ is }) => is === wanted);
+}
+
+/** Whether that is the node's own, and not what it listens to. */
+export function isQuestion({ is }: Word): boolean {
+  return is === 'horizon' || is === 'beat';
 }
 
 export function asks(pg: Postgres, node: Node): void {
@@ -96,5 +115,6 @@ export function pass(node: Node, revision: number): void {
 
 function say(word: Word): string {
   if (word.is === 'head') return `r${word.revision}`;
+  if (word.is === 'many') return 'that many have changed';
   return word.is === 'beat' ? 'its heartbeat' : `its horizon ${word.xid}`;
 }

@@ -1,5 +1,5 @@
 /** Faults that strike at any time; those of a write are among its steps. */
-import { pass } from './ear-moves.js';
+import { isQuestion, pass } from './ear-moves.js';
 import { type Fault, type Moves, type Plan, type Step, strikes } from './moves.js';
 import { asksNow } from './tidy.js';
 import { emptyNode, type World } from './world.js';
@@ -54,7 +54,7 @@ export const faults: Moves = (world, i, act, plan) => {
         pass(node, next.pg.revision);
       },
     );
-  if (may('stop') && plan.reduced !== false && node.stream.some(({ is }) => is !== 'head'))
+  if (may('stop') && plan.reduced !== false && node.stream.some(isQuestion))
     act(
       () => 'FAULT: the node is stopped for minutes before its ear asks',
       (next, { node }) => {

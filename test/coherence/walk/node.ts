@@ -6,7 +6,7 @@ import { supersedes } from '../../../src/tiers/memory.js';
 import type { Rules } from './rules.js';
 import { type Body, change, type Flight, KEY, LEASE, type Node, type World } from './world.js';
 
-const LOAD = { redis: true, maxStalenessMs: LEASE, staleIfErrorMs: 0 };
+const LOAD = { maxStalenessMs: LEASE, staleIfErrorMs: 0 };
 
 /** What MemoryTier does, for one key and without a bound: the contract suite holds them to each other. */
 export class OneSlot implements Held<Body> {
@@ -41,6 +41,7 @@ export class Actor {
   readonly coherence: Coherence;
   readonly #memory: OneSlot;
   readonly #world: World;
+  readonly #rules: Rules;
 
   constructor(world: World, i: 0 | 1, rules: Rules) {
     this.node = change(world, i);
@@ -48,10 +49,11 @@ export class Actor {
     this.coherence = rules.coherence(this.node.known);
     this.#memory = new OneSlot(this.node);
     this.#world = world;
+    this.#rules = rules;
   }
 
   steps(flight: Flight): LoadSteps<Body, string> {
-    return new LoadSteps(KEY, this.coherence, this.#memory, LOAD, flight.state);
+    return new LoadSteps(KEY, this.coherence, this.#memory, { ...LOAD, redis: this.#rules.redis }, flight.state);
   }
 
   /** Later loads start anew: what is under way began before something they must see. */

@@ -2,7 +2,15 @@
  * Postgres as the walk sees it: one head, the transactions under way, and what a snapshot shows of their ids. A revision is
  * a count here, and a transaction commits in one step: the lock on the head lets its writers take turns.
  */
-export const OPERATIONS = ['save', 'delete', 'delete version', 'rollback', 'prune'] as const;
+export const OPERATIONS = [
+  'save',
+  'delete',
+  'delete version',
+  'rollback',
+  'prune',
+  'delete old version',
+  'bulk delete',
+] as const;
 export type Operation = (typeof OPERATIONS)[number];
 
 export interface Postgres {
@@ -41,13 +49,15 @@ export function begin(pg: Postgres): Postgres {
 
 /** Whether the operation would do anything now. */
 export function applies(pg: Postgres, operation: Operation): boolean {
-  return operation === 'save' || pg.versions.length > 0;
+  return operation === 'save' || pg.versions.length > (operation === 'delete old version' ? 1 : 0);
 }
 
-/** What the head is after it. Delete version: of the latest. Rollback: to the oldest. Prune: latest too, as pruneOlderThan may. */
+/** What the head is after it. Delete version: of the latest. Rollback: to the oldest. Prune: latest too, as pruneOlderThan may.
+ * Delete old version: of the oldest, which is not the latest, and changes no head. Bulk delete: somebody else's, of many keys. */
 export function commit(pg: Postgres, xid: number, operation: Operation): Postgres {
   const done = { ...pg, active: pg.active.filter((other) => other !== xid), lastDone: Math.max(pg.lastDone, xid) };
   if (!applies(pg, operation)) return done;
+  if (operation === 'delete old version') return { ...done, versions: pg.versions.slice(1) };
   const next = pg.last + 1;
   const left = operation === 'delete version' ? pg.versions.slice(0, -1) : [];
   const versions = operation === 'save' || operation === 'rollback' ? [...pg.versions, next] : left;

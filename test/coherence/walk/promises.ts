@@ -11,12 +11,12 @@ export function brokenPromise(world: World, rules: Rules): string | undefined {
     if (memory !== undefined && coherence.counts(memory, node.now)) {
       if (memory.revision < node.unanswered)
         return `memory would serve r${memory.revision} after a write whose answer was lost`;
-      const broken = stale('memory', memory, node, world);
+      const broken = stale('memory', memory, node, world, rules);
       if (broken !== undefined) return broken;
     }
     const found = world.redis?.entry;
     if (found !== undefined && servable(coherence, found, node)) {
-      const broken = stale('Redis', found, node, world);
+      const broken = stale('Redis', found, node, world, rules);
       if (broken !== undefined) return broken;
     }
   }
@@ -28,12 +28,13 @@ function servable(coherence: Coherence, found: Body, node: Node): boolean {
 }
 
 /** An older version may be served as long as word of the newer one is on its way and the lease runs, and no longer. */
-function stale(tier: string, { revision }: Body, node: Node, world: World): string | undefined {
+function stale(tier: string, { revision }: Body, node: Node, world: World, rules: Rules): string | undefined {
   const what = `${tier} would serve r${revision}, `;
   if (revision < node.heard) return `${what}though its node has heard of r${node.heard}`;
   if (revision < node.expired) return `${what}though r${node.expired} was committed longer ago than a lease`;
   if (revision < node.given) return `${what}though a load there was given r${node.given} before`;
-  const comes = node.stream.some((word) => word.is === 'head' && word.revision > revision);
+  if (!rules.feed) return undefined;
+  const comes = node.stream.some((word) => word.is === 'many' || (word.is === 'head' && word.revision > revision));
   if (revision === world.pg.revision || comes || !node.listening) return undefined;
   return `${what}and nothing that is on its way will ever tell of r${world.pg.revision}`;
 }

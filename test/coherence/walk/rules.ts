@@ -11,6 +11,10 @@ export interface Rules {
   joins(begunAt: number, now: number): boolean;
   /** Whether a message over the bus says that Redis did not take what it tells of. */
   readonly saysUnsettled: boolean;
+  /** False: there is no ear, and a reading counts for a while. */
+  readonly feed: boolean;
+  /** False: there is no Redis, and so no bus. */
+  readonly redis: boolean;
 }
 
 export const OPTIONS = { maxStalenessMs: LEASE, changeFeed: true } as const;
@@ -20,4 +24,14 @@ export const PRODUCT: Rules = {
   scripts,
   joins: (begunAt, now) => mayJoin(begunAt, now, LEASE),
   saysUnsettled: true,
+  feed: true,
+  redis: true,
 };
+
+export const NO_FEED: Rules = {
+  ...PRODUCT,
+  coherence: (known) => new Coherence({ ...OPTIONS, changeFeed: false }, known),
+  feed: false,
+};
+
+export const NO_REDIS: Rules = { ...PRODUCT, redis: false };

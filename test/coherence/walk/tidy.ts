@@ -17,16 +17,17 @@
  * And what digest.ts passes over, no step and no promise looks at. With `reduced: false` all of this is left undone but
  * for the digest, and the tests see to it that both walks find the same.
  */
-import { asks, owesQuestion } from './ear-moves.js';
+import { asks, isQuestion, owesQuestion } from './ear-moves.js';
 import { reads } from './load-moves.js';
 import { type Plan, strikes } from './moves.js';
-import { change, type Flight, KEY, type Node, type World } from './world.js';
+import type { Rules } from './rules.js';
+import { type Body, change, type Flight, KEY, type Node, type World } from './world.js';
 
 export function tidy(world: World, plan: Plan): void {
   dropSpent(world, plan);
   for (const i of [0, 1] as const) {
     const { listening, known } = world.nodes[i];
-    if (!listening && known.horizon === undefined) change(world, i).listening = true;
+    if (plan.rules.feed && !listening && known.horizon === undefined) change(world, i).listening = true;
     if (owesQuestion(world.nodes[i])) asksNow(world, i);
   }
 }
@@ -34,7 +35,7 @@ export function tidy(world: World, plan: Plan): void {
 /** Takes back what is on its way, and asks now. */
 export function asksNow(world: World, i: 0 | 1): void {
   const node = change(world, i);
-  node.stream = node.stream.filter(({ is }) => is === 'head');
+  node.stream = node.stream.filter((word) => !isQuestion(word));
   node.now++;
   asks(world.pg, node);
 }
@@ -60,7 +61,7 @@ export function latecomers({ nodes }: World): Latecomer[][] {
         },
       ]);
     }
-    if (stream.every(({ is }) => is === 'head')) continue;
+    if (!stream.some(isQuestion)) continue;
     const choices = [
       {
         name: `${who} asks for its ${known.horizon === undefined ? 'horizon' : 'heartbeat'}`,
@@ -85,12 +86,13 @@ function dropSpent(world: World, plan: Plan): void {
   const forgets = strikes(world, plan, 'forget');
   for (const i of [0, 1] as const) {
     const node = world.nodes[i];
-    if (node.fills.some(({ seen }) => lost(world, seen))) {
-      change(world, i).fills = node.fills.filter(({ seen }) => !lost(world, seen));
+    if (node.fills.some(({ seen, entry }) => lost(world, plan.rules, seen, entry))) {
+      change(world, i).fills = node.fills.filter(({ seen, entry }) => !lost(world, plan.rules, seen, entry));
     }
     for (const [k, flight] of node.flights.entries()) {
       const { found } = flight.state;
-      if (flight.at !== 'read' || found?.seen === undefined || !lost(world, found.seen)) continue;
+      if (flight.answer === undefined || found?.seen === undefined) continue;
+      if (!lost(world, plan.rules, found.seen, flight.answer)) continue;
       (change(world, i).flights[k] as Flight).state.found = { entry: found.entry, seen: undefined };
     }
     if (forgets) continue;
@@ -109,7 +111,8 @@ function dropSpent(world: World, plan: Plan): void {
   }
 }
 
-/** Whether that was a token, and stands nowhere. */
-function lost({ redis, copy }: World, seen: string): boolean {
-  return seen.startsWith('token') && redis?.seen !== seen && copy?.value?.seen !== seen;
+/** Whether that was a token, and would be looked for in vain: where nothing stands, and where something else does. */
+function lost({ redis, copy }: World, { scripts }: Rules, seen: string, entry: Body): boolean {
+  if (!seen.startsWith('token')) return false;
+  return [undefined, redis, copy?.value].every((held) => scripts.fill(held, seen, entry) === held);
 }

@@ -2,7 +2,7 @@
 import { Coherence, type Horizon, type Knowledge, type Reading } from '../../../src/coherence/head.js';
 import type { Plan } from './moves.js';
 import { entryValue } from './redis-model.js';
-import { OPTIONS, PRODUCT, type Rules } from './rules.js';
+import { NO_FEED, NO_REDIS, OPTIONS, PRODUCT, type Rules } from './rules.js';
 import type { Bounds } from './search.js';
 
 type Weak = new (options: typeof OPTIONS, known: Knowledge) => Coherence;
@@ -63,6 +63,18 @@ class ShowsNothing extends Coherence {
   }
 }
 
+class IgnoresGaps extends Coherence {
+  override loseHorizon(): number {
+    return this.era;
+  }
+}
+
+class CountsForever extends Coherence {
+  override counts(reading: Reading): boolean {
+    return reading.server !== 0 && reading.verifiedAt > Number.NEGATIVE_INFINITY;
+  }
+}
+
 export interface Weakness extends Partial<Omit<Plan, 'rules'>> {
   readonly rules: Rules;
   readonly bounds: Bounds;
@@ -101,5 +113,21 @@ export const WEAKNESSES: Readonly<Record<string, Weakness>> = {
     bounds: { loads: 2, writes: 1, faults: 1 },
   },
   'an answer is no floor': { rules: runs(ShowsNothing), bounds: { loads: 1, writes: 1, faults: 0 }, evicts: true },
+  'word that many have changed is no gap': {
+    rules: runs(IgnoresGaps),
+    bounds: { loads: 1, writes: 1, faults: 0 },
+    operations: ['bulk delete'],
+  },
+  'without a feed a reading counts however old it is': {
+    rules: {
+      ...NO_FEED,
+      coherence: (known) => new CountsForever({ ...OPTIONS, changeFeed: false }, known),
+    },
+    bounds: { loads: 1, writes: 1, faults: 0 },
+  },
+  'without Redis a lost answer leaves no doubt': {
+    rules: { ...NO_REDIS, coherence: (known) => new NoDoubt(OPTIONS, known) },
+    bounds: ONE,
+  },
   'the bus does not say that Redis knows nothing': { rules: { ...PRODUCT, saysUnsettled: false }, bounds: ONE },
 };

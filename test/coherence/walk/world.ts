@@ -40,6 +40,7 @@ export interface Write {
 /** What Postgres sends a listening connection, in this order. */
 export type Word =
   | { readonly is: 'head'; readonly revision: number }
+  | { readonly is: 'many' }
   | { readonly is: 'beat'; readonly sentAt: number }
   | { readonly is: 'horizon'; readonly xid: number; readonly era: number; readonly sentAt: number };
 
@@ -91,7 +92,8 @@ export interface World {
   told: number;
 }
 
-function liveNode(memory: Body | undefined): Node {
+function liveNode(memory: Body | undefined, feed: boolean): Node {
+  if (!feed) return { ...emptyNode(), memory };
   const known = { ...oneKey(nothingKnown()), horizon: { server: SERVER, xid: xmax(FIRST) }, provenAt: 0 };
   return { ...emptyNode(), known, memory, listening: true };
 }
@@ -117,13 +119,16 @@ export function emptyNode(): Node {
 }
 
 /** Two live nodes over one version: caches empty, and caches full. */
-export function beginnings(bounds: { loads: number; writes: number; faults: number }): World[] {
+export function beginnings(
+  bounds: { loads: number; writes: number; faults: number },
+  { feed, redis }: { readonly feed: boolean; readonly redis: boolean },
+): World[] {
   const entry: Body = { revision: 1, version: 1, server: SERVER, xid: xmin(FIRST), verifiedAt: 1, era: 1 };
   const world = (memory: Body | undefined): World => ({
     pg: FIRST,
-    redis: memory && entryValue(memory),
+    redis: redis && memory !== undefined ? entryValue(memory) : undefined,
     copy: undefined,
-    nodes: [liveNode(memory), liveNode(memory)],
+    nodes: [liveNode(memory, feed), liveNode(memory, feed)],
     own: [false, false],
     ...bounds,
     cleared: 0,

@@ -13,6 +13,12 @@ export const writes: Moves = (world, i, act, plan) => {
         (next, actor) => {
           const { now } = actor.node;
           next.writes--;
+          if (operation === 'bulk delete') {
+            const asked = { verifiedAt: 0, era: 0 };
+            actor.node.writes.push({ operation, xid: next.pg.nextXid, asked, head: undefined, at: 'orphaned' });
+            next.pg = begin(next.pg);
+            return;
+          }
           // A prune does not know its keys beforehand.
           const asked =
             operation === 'prune' ? actor.coherence.ask(now) : actor.changes((changes) => changes.sending(KEY, now));
@@ -46,6 +52,7 @@ export const writes: Moves = (world, i, act, plan) => {
           const entry = { revision, version, server: SERVER, xid: write.xid, ...write.asked };
           if (operation === 'save') actor.changes((changes) => changes.saved(KEY, entry));
           write.at = 'telling';
+          if (!plan.rules.redis) actor.node.writes.splice(k, 1);
         },
       );
     } else {
@@ -106,7 +113,9 @@ function commits(next: World, writes: Write[], k: number): void {
   next.pg = commit(next.pg, write.xid, write.operation);
   const { revision, version } = next.pg;
   for (const to of [0, 1] as const) {
-    if (revision !== before && next.nodes[to].listening) change(next, to).stream.push({ is: 'head', revision });
+    if (revision === before || !next.nodes[to].listening) continue;
+    // Of more keys than a statement lists nobody is told one by one.
+    change(next, to).stream.push(write.operation === 'bulk delete' ? { is: 'many' } : { is: 'head', revision });
   }
   write.head = { revision, version };
   if (write.at === 'orphaned') writes.splice(k, 1);
