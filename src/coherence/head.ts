@@ -132,6 +132,8 @@ export class Coherence {
     this.#known.shownBefore.clear();
     this.#known.forgottenAt = now;
     this.loseHorizon();
+    // What the ear vouched for, it did so with the floors.
+    this.#known.past = undefined;
   }
 
   /** The ear has a gap: it was cut, or more changed than it was told. Returns the era to ask a horizon for. */
