@@ -9,7 +9,7 @@
 import { describe, expect, test } from 'vitest';
 import type { Plan } from './walk/moves.js';
 import { OPERATIONS } from './walk/postgres-model.js';
-import { NO_FEED, NO_REDIS, PRODUCT } from './walk/rules.js';
+import { NO_FEED, NO_REDIS, PRODUCT, STALE } from './walk/rules.js';
 import { type Bounds, walk } from './walk/search.js';
 import { WEAKNESSES } from './walk/weaken.js';
 
@@ -34,6 +34,11 @@ const walks: Walk[] = [
   ],
   ['without a feed: a save, a load and any fault', { ...SAVE, rules: NO_FEED }, { loads: 1, writes: 1, faults: 1 }],
   ['without Redis: a save, a load and any fault', { ...SAVE, rules: NO_REDIS }, { loads: 1, writes: 1, faults: 1 }],
+  [
+    'with Postgres away at any time: a save, a load and any fault',
+    { ...SAVE, rules: STALE },
+    { loads: 1, writes: 1, faults: 1 },
+  ],
 ];
 const longWalks: Walk[] = [
   ...OPERATIONS.filter((operation) => operation !== 'save').map((operation): Walk => {

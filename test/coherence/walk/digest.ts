@@ -5,10 +5,10 @@
  */
 import { type Mark, Mixer } from './marks.js';
 import { OPERATIONS } from './postgres-model.js';
+import type { Rules } from './rules.js';
 import { type Flight, KEY, LEASE, type Node, type World, type Write } from './world.js';
 
-/** feed: there is an ear, and the age of a single reading says nothing. */
-export function digest(world: World, feed: boolean): Mark {
+export function digest(world: World, rules: Rules): Mark {
   const { pg, redis, copy } = world;
   const mix = new Mixer();
   for (const value of [pg.revision, pg.version, pg.versions.length, pg.nextXid, pg.lastDone]) mix.add(value);
@@ -16,7 +16,7 @@ export function digest(world: World, feed: boolean): Mark {
   mix.add(numberOf(redis?.seen));
   mix.add(copy === undefined ? -2 : numberOf(copy.value?.seen));
   for (const value of [world.loads, world.writes, world.faults, world.cleared, world.told]) mix.add(value);
-  const [one, two] = world.nodes.map((node) => markOf(node, feed)) as [Mark, Mark];
+  const [one, two] = world.nodes.map((node) => markOf(node, rules)) as [Mark, Mark];
   const swap = one.a > two.a || (one.a === two.a && one.b > two.b);
   for (const { a, b } of swap ? [two, one] : [one, two]) {
     mix.add(a);
@@ -25,8 +25,8 @@ export function digest(world: World, feed: boolean): Mark {
   return mix.mark();
 }
 
-function markOf(node: Node, feed: boolean): Mark {
-  node.mark ??= describe(node, feed);
+function markOf(node: Node, rules: Rules): Mark {
+  node.mark ??= describe(node, rules);
   return node.mark;
 }
 
@@ -46,10 +46,10 @@ function numberOf(seen: string | undefined): number {
 /** Not a number that anything has. */
 const NONE = -99;
 
-function describe(node: Node, feed: boolean): Mark {
+function describe(node: Node, rules: Rules): Mark {
   const { known, memory } = node;
   const { provenAt, horizon } = known;
-  const view = viewOf(node, feed);
+  const view = viewOf(node, rules);
   const mix = new Mixer();
   const floor = known.floors.get(KEY.id) ?? 0;
   const shown = Math.max(known.shown.get(KEY.id) ?? 0, floor);
@@ -68,7 +68,8 @@ function describe(node: Node, feed: boolean): Mark {
   mix.add(node.expired > node.heard ? node.expired : 0);
   mix.add(node.unanswered > node.heard ? node.unanswered : 0);
   mix.add(node.given > node.heard ? node.given : 0);
-  for (const flight of node.flights) mix.addAnyhow((each) => addFlight(each, flight, view));
+  if (rules.staleIfErrorMs > 0) addPast(mix, node, view);
+  for (const flight of node.flights) mix.addAnyhow((each) => addFlight(each, flight, view, rules.staleIfErrorMs > 0));
   for (const { how, seen, entry } of node.fills) {
     mix.addAnyhow((each) =>
       [2, how === 'fill' ? 0 : 1, numberOf(seen), entry.revision, entry.xid].forEach(each.add, each),
@@ -96,17 +97,19 @@ interface View {
   current(of: { readonly era: number }): number;
 }
 
-function viewOf({ known, memory, flights, writes, now }: Node, feed: boolean): View {
+function viewOf({ known, memory, flights, writes, now }: Node, rules: Rules): View {
   const moments: number[] = known.horizon === undefined ? [] : [known.provenAt];
   if (memory !== undefined && memory.server !== 0) moments.push(memory.verifiedAt);
   for (const { state } of flights) if (state.asking !== undefined) moments.push(state.asking.asked.verifiedAt);
   for (const write of writes) if (bringsItsTime(write)) moments.push(write.asked.verifiedAt);
   const doubt = known.doubts.get(KEY.id) ?? Number.NEGATIVE_INFINITY;
+  /** With an ear, and nothing served without Postgres, the age of a single reading says nothing. */
+  const ages = !rules.feed || rules.staleIfErrorMs > 0;
   return {
     time(value) {
       let before = 0;
       for (const other of moments) if (other < value) before++;
-      if (feed) return before;
+      if (!ages) return before;
       return 4 * before + (now - value < LEASE ? 2 : 0) + (value > known.forgottenAt ? 1 : 0);
     },
     fresh: (value) => (now - value < LEASE ? 1 : 0),
@@ -115,9 +118,33 @@ function viewOf({ known, memory, flights, writes, now }: Node, feed: boolean): V
   };
 }
 
-function addFlight(mix: Mixer, { at, least, detached, begunAt, state, answer }: Flight, view: View): void {
+/** What tells when something held was known to be the latest, by an ear that listens no more. */
+function addPast(mix: Mixer, { known, memory, flights }: Node, view: View): void {
+  const { past } = known;
+  for (const value of [past?.xid ?? NONE, past === undefined ? 0 : view.fresh(past.until)]) mix.add(value);
+  for (const held of [memory, ...flights.map(({ state }) => state.asking?.held)]) {
+    if (held === undefined) mix.add(NONE);
+    else
+      for (const value of [
+        held.server,
+        held.xid,
+        view.fresh(held.verifiedAt),
+        view.current(held),
+        held.era === past?.era ? 1 : 0,
+      ])
+        mix.add(value);
+  }
+}
+
+function addFlight(
+  mix: Mixer,
+  { at, least, due, detached, begunAt, state, answer }: Flight,
+  view: View,
+  stale: boolean,
+): void {
   const { found, asking } = state;
-  for (const value of [1, STAGES.indexOf(at), least, detached ? 2 : view.fresh(begunAt)]) mix.add(value);
+  for (const value of [1, STAGES.indexOf(at), least, stale ? due : 0, detached ? 2 : view.fresh(begunAt)])
+    mix.add(value);
   mix.add(numberOf(found?.seen));
   if (found?.seen !== undefined) mix.add(found.entry?.revision ?? NONE);
   if (asking === undefined) return;

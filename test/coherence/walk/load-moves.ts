@@ -23,14 +23,16 @@ export const loads: Moves = (world, i, act, { rules, reduced = true, evicts = fa
       (next, actor) => {
         const { node } = actor;
         next.loads--;
-        const least = Math.max(node.heard, node.expired, node.unanswered, node.given);
+        const due = Math.max(node.heard, node.expired);
+        const least = Math.max(due, node.unanswered, node.given);
         const open = node.flights.find(({ detached, begunAt }) => !detached && rules.joins(begunAt, node.now));
         if (open !== undefined) {
           open.least = Math.max(open.least, least);
+          open.due = Math.max(open.due, due);
           return;
         }
         const state = { found: undefined, asking: undefined };
-        const flight: Flight = { state, at: 'got', answer: undefined, least, begunAt: node.now, detached: false };
+        const flight: Flight = { state, at: 'got', answer: undefined, least, due, begunAt: node.now, detached: false };
         if (actor.steps(flight).begin(node.now).do === 'ask postgres') asked(flight, next.pg);
         else flight.state.found = { entry: next.redis?.entry, seen: next.redis?.seen };
         node.flights.push(flight);
@@ -70,6 +72,16 @@ export const loads: Moves = (world, i, act, { rules, reduced = true, evicts = fa
           return served(actor, k, then, 0);
         },
       );
+      if (rules.staleIfErrorMs > 0) {
+        act(
+          () => `load ${k} has no answer of Postgres`,
+          (_, actor) => {
+            const [flight] = actor.node.flights.splice(k, 1) as [Flight];
+            const then = actor.steps(flight).postgresUnavailable(actor.node.now);
+            return then && servedStale(flight, then.entry);
+          },
+        );
+      }
     }
   }
   if (evicts && node.memory !== undefined) {
@@ -119,6 +131,12 @@ function served(actor: Actor, k: number, { entry, news }: Serve<Body, string>, l
   actor.node.given = Math.max(actor.node.given, entry.revision);
   if (entry.revision >= expected) return undefined;
   return `a load was answered with r${entry.revision}, though r${expected} was heard of, given before or long committed when it was asked`;
+}
+
+/** Flagged stale, it may be behind what was given before, but not behind what was heard or long committed when it was asked. */
+function servedStale({ due }: Flight, { revision }: Body): string | undefined {
+  if (revision >= due) return undefined;
+  return `a load was answered with r${revision}, stale, though r${due} was heard of or long committed when it was asked`;
 }
 
 /** Nothing stood there: a token is left, and Postgres is asked whether or not it was the first. */

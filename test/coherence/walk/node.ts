@@ -6,8 +6,6 @@ import { supersedes } from '../../../src/tiers/memory.js';
 import type { Rules } from './rules.js';
 import { type Body, change, type Flight, KEY, LEASE, type Node, type World } from './world.js';
 
-const LOAD = { maxStalenessMs: LEASE, staleIfErrorMs: 0 };
-
 /** What MemoryTier does, for one key and without a bound: the contract suite holds them to each other. */
 export class OneSlot implements Held<Body> {
   readonly #node: { memory: Body | undefined };
@@ -53,7 +51,7 @@ export class Actor {
   }
 
   steps(flight: Flight): LoadSteps<Body, string> {
-    return new LoadSteps(KEY, this.coherence, this.#memory, { ...LOAD, redis: this.#rules.redis }, flight.state);
+    return new LoadSteps(KEY, this.coherence, this.#memory, { ...this.#rules, maxStalenessMs: LEASE }, flight.state);
   }
 
   /** Later loads start anew: what is under way began before something they must see. */

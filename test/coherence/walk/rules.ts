@@ -15,6 +15,8 @@ export interface Rules {
   readonly feed: boolean;
   /** False: there is no Redis, and so no bus. */
   readonly redis: boolean;
+  /** How long an entry may be served beyond its lease while Postgres is away; 0: not at all, and Postgres is never away. */
+  readonly staleIfErrorMs: number;
 }
 
 export const OPTIONS = { maxStalenessMs: LEASE, changeFeed: true } as const;
@@ -26,6 +28,7 @@ export const PRODUCT: Rules = {
   saysUnsettled: true,
   feed: true,
   redis: true,
+  staleIfErrorMs: 0,
 };
 
 export const NO_FEED: Rules = {
@@ -35,3 +38,6 @@ export const NO_FEED: Rules = {
 };
 
 export const NO_REDIS: Rules = { ...PRODUCT, redis: false };
+
+/** With the lease it is less than minutes. */
+export const STALE: Rules = { ...PRODUCT, staleIfErrorMs: LEASE / 2 };

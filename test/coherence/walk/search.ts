@@ -31,7 +31,7 @@ export function walk(plan: Plan, bounds: Bounds): Outcome {
   const reached = new Reached();
   let level: Found[] = [];
   for (const [state, world] of beginnings(budget, plan.rules).entries()) {
-    reached.add(digest(world, plan.rules.feed), -1, 0);
+    reached.add(digest(world, plan.rules), -1, 0);
     level.push({ state, world });
   }
   let taken = 0;
@@ -41,7 +41,7 @@ export function walk(plan: Plan, bounds: Bounds): Outcome {
       for (const [nth, step] of steps(world, plan).entries()) {
         taken++;
         const { world: after, broken } = take(world, step, plan);
-        const isNew = reached.add(digest(after, plan.rules.feed), state, nth);
+        const isNew = reached.add(digest(after, plan.rules), state, nth);
         const failure = broken ?? (isNew ? brokenPromise(after, plan.rules) : undefined);
         if (failure !== undefined) {
           const way = reached.way(state);
@@ -63,7 +63,7 @@ export function walk(plan: Plan, bounds: Bounds): Outcome {
 /** Goes the way once more, with the names of its steps. */
 function trace(plan: Plan, budget: Omit<Bounds, 'depth'>, way: ReturnType<Reached['way']>, broken: string): string {
   const caches = way.beginning === 0 ? 'empty' : 'full';
-  const lines = [`r1 is committed, both ears listen, caches are ${caches}`];
+  const lines = [`r1 is committed, ${plan.rules.feed ? 'both ears listen, ' : ''}caches are ${caches}`];
   let world = beginnings(budget, plan.rules)[way.beginning] as World;
   for (const nth of way.steps) {
     const step = steps(world, plan)[nth] as Step;

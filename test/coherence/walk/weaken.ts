@@ -2,7 +2,7 @@
 import { Coherence, type Horizon, type Knowledge, type Reading } from '../../../src/coherence/head.js';
 import type { Plan } from './moves.js';
 import { entryValue } from './redis-model.js';
-import { NO_FEED, NO_REDIS, OPTIONS, PRODUCT, type Rules } from './rules.js';
+import { NO_FEED, NO_REDIS, OPTIONS, PRODUCT, type Rules, STALE } from './rules.js';
 import type { Bounds } from './search.js';
 
 type Weak = new (options: typeof OPTIONS, known: Knowledge) => Coherence;
@@ -63,6 +63,19 @@ class ShowsNothing extends Coherence {
   }
 }
 
+class TrustsThePast extends Coherence {
+  readonly #known: Knowledge;
+
+  constructor(options: typeof OPTIONS, known: Knowledge) {
+    super(options, known);
+    this.#known = known;
+  }
+
+  override knownLatestAt(reading: Reading): number {
+    return Math.max(reading.verifiedAt, this.#known.provenAt);
+  }
+}
+
 class IgnoresGaps extends Coherence {
   override loseHorizon(): number {
     return this.era;
@@ -117,6 +130,10 @@ export const WEAKNESSES: Readonly<Record<string, Weakness>> = {
     rules: runs(IgnoresGaps),
     bounds: { loads: 1, writes: 1, faults: 0 },
     operations: ['bulk delete'],
+  },
+  'what an ear covers is not asked of what is served stale': {
+    rules: { ...STALE, coherence: (known) => new TrustsThePast(OPTIONS, known) },
+    bounds: ONE,
   },
   'without a feed a reading counts however old it is': {
     rules: {

@@ -23,6 +23,8 @@ export interface Flight {
   answer: Body | undefined;
   /** The most that one of those who wait may expect. */
   least: number;
+  /** The same of an answer that is flagged stale. */
+  due: number;
   readonly begunAt: number;
   /** Later callers start anew. */
   detached: boolean;
