@@ -58,11 +58,13 @@ export const writes: Moves = (world, i, act, plan) => {
     } else {
       act(
         () => `Redis takes the ${operation} of r${head?.revision}, and the bus`,
-        (next, { node }, { scripts }) => {
-          const [{ xid, asked, head }] = node.writes.splice(k, 1) as [Write];
+        (next, actor, { scripts }) => {
+          const [{ xid, asked, head }] = actor.node.writes.splice(k, 1) as [Write];
           const { revision, version } = head ?? next.pg;
           const entry = { revision, version, server: SERVER, xid, ...asked };
           next.redis = operation === 'save' ? scripts.write(next.redis, entry) : scripts.clear(next.redis, revision);
+          if (operation === 'save' && actor.changes((changes) => changes.overtaken(KEY, entry)))
+            next.redis = scripts.clear(next.redis, revision + 1);
           // A save that reaches a cleared Redis late is no loader's, and is judged by its floor like anything else there.
           if (operation === 'save') next.cleared = next.told = Math.min(next.cleared, next.told, revision);
           else if (next.cleared >= 0) next.cleared = Math.max(next.cleared, revision);
