@@ -40,6 +40,11 @@ export class ChangeFeed {
   #connecting: Promise<unknown> | undefined;
   /** A horizon being noted, and by which ear: that of a lost one says nothing about the next. */
   #renewing: { readonly client: pg.Client; readonly done: Promise<void> } | undefined;
+  /** Whose heartbeat is under way, and whether the next one is due. */
+  #beating: pg.Client | undefined;
+  #late = false;
+  /** Ends when the last question was answered. */
+  #turn: Promise<unknown> = Promise.resolve();
   /** Send time of the heartbeat that came back last. */
   #provenAt = 0;
   #lostAt = 0;
@@ -101,6 +106,7 @@ export class ChangeFeed {
       else this.#hear(payload);
     });
     this.#client = client;
+    this.#turn = Promise.resolve();
     try {
       await this.#listen(client);
     } catch (error) {
@@ -140,12 +146,26 @@ export class ChangeFeed {
     }
   }
 
+  /** On a line that is slower than the ticks the next heartbeat leaves when the last one is back. */
   #tick(client: pg.Client): void {
+    if (this.#client !== client) return;
     if (performance.now() - this.#provenAt > this.#leaseMs) {
       this.#lose(client, new DeadlineError('the heartbeat of the change feed', this.#leaseMs));
       return;
     }
-    this.#sendHeartbeat(client).catch((error) => this.#lose(client, error));
+    if (this.#beating === client) {
+      this.#late = true;
+      return;
+    }
+    this.#beating = client;
+    this.#late = false;
+    this.#sendHeartbeat(client)
+      .catch((error) => this.#lose(client, error))
+      .finally(() => {
+        if (this.#beating !== client) return;
+        this.#beating = undefined;
+        if (this.#late) this.#tick(client);
+      });
   }
 
   /** Resolves with its send time, once it was answered. */
@@ -203,8 +223,11 @@ export class ChangeFeed {
     }
   }
 
+  /** One question at a time: pg means to refuse a second one while a slow line still carries the answer of the first. */
   #ask(client: pg.Client, text: string): Promise<pg.QueryResult<Record<string, string>>> {
-    return within(client.query(text), this.#timeoutMs, 'the change feed');
+    const answer = this.#turn.then(() => client.query(text));
+    this.#turn = answer.catch(() => undefined);
+    return within(answer, this.#timeoutMs, 'the change feed');
   }
 }
 

@@ -1,7 +1,7 @@
 /** The ear on a real Postgres: what it hears of foreign writers, and that its lease ends whenever it may be deaf. */
 import { randomUUID } from 'node:crypto';
 import pg from 'pg';
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test, vi } from 'vitest';
 import { ChangeFeed } from '../../src/coherence/change-feed.js';
 import { Coherence, type Horizon } from '../../src/coherence/head.js';
 import { createDatabase, type TestDatabase } from '../support/database.js';
@@ -320,4 +320,21 @@ describe('close', () => {
     expect(feed.reconnects).toBe(reconnects);
     expect(proxy.connections).toBe(0);
   });
+});
+
+test('on a line slower than its ticks it asks one thing at a time, as pg means to demand, and stays live', async () => {
+  const query = vi.spyOn(pg.Client.prototype, 'query');
+  const { feed, coherence } = await startFeed({ maxStalenessMs: 3000 });
+  const [ear] = query.mock.contexts as (pg.Client & { _queryQueue: unknown[] })[];
+  let waiting = 0;
+  proxy.delay(1100);
+  const slow = performance.now();
+  await waitFor(() => {
+    waiting = Math.max(waiting, ear?._queryQueue.length ?? 1);
+    return performance.now() - slow > 5000;
+  });
+  query.mockRestore();
+  expect(waiting).toBe(0);
+  expect(live(coherence)).toBe(true);
+  expect(feed.reconnects).toBe(0);
 });
