@@ -20,23 +20,38 @@ export interface Heard {
 /** Revisions that only the change feed told of, by key. */
 export type Unconfirmed = Map<string, { readonly key: Key; readonly revision: number }>;
 
+/** Revisions that this node wrote to Redis, by key, the oldest first. */
+export type Written = Map<string, number>;
+
+/** Of how many keys that is remembered: whoever forgets one leaves at worst what nobody is served, until its time is up. */
+const MAX_WRITTEN = 10_000;
+
 export class Changes<E extends Reading> {
   readonly #coherence: Coherence;
   readonly #memory: Held<E> | undefined;
   readonly #unconfirmed: Unconfirmed;
+  readonly #written: Written;
 
-  constructor(coherence: Coherence, memory: Held<E> | undefined, unconfirmed: Unconfirmed = new Map()) {
+  constructor(
+    coherence: Coherence,
+    memory: Held<E> | undefined,
+    unconfirmed: Unconfirmed = new Map(),
+    written: Written = new Map(),
+  ) {
     this.#coherence = coherence;
     this.#memory = memory;
     this.#unconfirmed = unconfirmed;
+    this.#written = written;
   }
 
   /**
    * `key` is at `revision`. Undefined where that is no news; otherwise loads under way answer only those who wait.
-   * settled: whoever tells of it says that Redis holds nothing older.
+   * says: whoever tells of it says that Redis holds nothing older. Of what this node wrote there itself it cannot know: a
+   * save of ours may have arrived after it was cleared.
    */
-  heard(key: Key, revision: number, via: Via, now: number, settled = via !== 'change-feed'): Heard | undefined {
+  heard(key: Key, revision: number, via: Via, now: number, says = via !== 'change-feed'): Heard | undefined {
     const coherence = this.#coherence;
+    const settled = says && (via === 'self' || (this.#written.get(key.id) ?? revision) >= revision);
     const waiting = this.#unconfirmed.get(key.id);
     if (via === 'bus' && settled && waiting !== undefined && waiting.revision <= revision)
       this.#unconfirmed.delete(key.id);
@@ -53,6 +68,9 @@ export class Changes<E extends Reading> {
   takeUnconfirmed(): { readonly key: Key; readonly revision: number }[] {
     const taken = [...this.#unconfirmed.values()];
     this.#unconfirmed.clear();
+    for (const { key, revision } of taken) {
+      if ((this.#written.get(key.id) ?? revision) < revision) this.#written.delete(key.id);
+    }
     return taken;
   }
 
@@ -67,8 +85,15 @@ export class Changes<E extends Reading> {
     if (this.#coherence.admits(key.id, entry)) this.#memory?.put(key, entry);
   }
 
-  /** Something newer than this save was heard of, so what it leaves in Redis may have come after what cleared it. */
+  /**
+   * This save has reached Redis. True: something newer was heard of meanwhile, so it may have come after what cleared it.
+   * What is heard of later finds it noted.
+   */
   overtaken(key: Key, entry: E): boolean {
+    this.#written.delete(key.id);
+    const [oldest] = this.#written.size >= MAX_WRITTEN ? this.#written.keys() : [];
+    if (oldest !== undefined) this.#written.delete(oldest);
+    this.#written.set(key.id, entry.revision);
     return this.#coherence.outdated(key.id, entry);
   }
 

@@ -41,3 +41,23 @@ test('a bus message of a write that Redis did not take confirms nothing, and has
   expect(told.heard(a, 6, 'change-feed', 0)).toBeUndefined();
   expect(told.takeUnconfirmed()).toEqual([{ key: a, revision: 6 }]);
 });
+
+test('a save of this node that reached Redis late is cleared by the node itself, whoever says that Redis holds nothing older', () => {
+  const told = changes();
+  const saved = { revision: 5 } as never;
+  expect(told.overtaken(a, saved)).toBe(false);
+  // Its own next write follows on the same connection, and word of the save itself is no news of something newer.
+  told.heard(a, 5, 'bus', 0);
+  expect(told.takeUnconfirmed()).toEqual([]);
+  told.heard(a, 6, 'bus', 0);
+  expect(told.takeUnconfirmed()).toEqual([{ key: a, revision: 6 }]);
+  // It is gone now, and what others write is theirs to clear.
+  told.heard(a, 7, 'bus', 0);
+  expect(told.takeUnconfirmed()).toEqual([]);
+  told.overtaken(a, { revision: 7 } as never);
+  // Word from the feed waits for a confirmation, and this one is none.
+  told.heard(a, 8, 'change-feed', 0);
+  told.heard(a, 8, 'bus', 0);
+  expect(told.takeUnconfirmed()).toEqual([{ key: a, revision: 8 }]);
+  expect(told.overtaken(a, saved)).toBe(true);
+});

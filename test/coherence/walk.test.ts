@@ -23,6 +23,7 @@ const ANY = { rules: PRODUCT, operations: OPERATIONS } as const;
 
 const walks: Walk[] = [
   ['a write of any kind against a load', ANY, { loads: 1, writes: 1, faults: 0 }],
+  ['two writes of any kind against a load', ANY, { loads: 1, writes: 2, faults: 0 }],
   ['a save against two loads', SAVE, { loads: 2, writes: 1, faults: 0 }],
   ['a save against two loads with a memory that evicts', { ...SAVE, evicts: true }, { loads: 2, writes: 1, faults: 0 }],
   ['a save, a load and any two faults', SAVE, { loads: 1, writes: 1, faults: 2 }],
@@ -48,7 +49,6 @@ const longWalks: Walk[] = [
       { loads: 1, writes: 1, faults: 2 },
     ];
   }),
-  ['two writes of any kind against a load', ANY, { loads: 1, writes: 2, faults: 0 }],
   ['a save, two loads and any fault', SAVE, { loads: 2, writes: 1, faults: 1 }],
   ['two saves, a load and any fault', SAVE, { loads: 1, writes: 2, faults: 1 }],
   ['a save, a load, a memory that evicts and any fault', { ...SAVE, evicts: true }, { loads: 1, writes: 1, faults: 1 }],

@@ -63,6 +63,7 @@ function describe(node: Node, rules: Rules): Mark {
     for (const value of [memory.xid, view.current(memory), view.time(memory.verifiedAt)]) mix.add(value);
   }
   mix.add(node.unconfirmed);
+  mix.add(node.written);
   mix.add(node.listening ? 1 : 0);
   mix.add(node.heard);
   mix.add(node.expired > node.heard ? node.expired : 0);

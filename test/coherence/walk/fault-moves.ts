@@ -41,6 +41,8 @@ export const faults: Moves = (world, i, act, plan) => {
         const orphans = node.writes.filter(({ at }) => at === 'sent' || at === 'orphaned');
         next.faults--;
         if (node.unconfirmed > 0) next.told = Math.min(next.told, 0);
+        // Nobody else knows that its save may have reached Redis last. No node serves it; Redis keeps it for its time.
+        if (node.written > 0) next.cleared = next.told = -1;
         const writes = orphans.map((write) => ({ ...write, at: 'orphaned' as const }));
         // What it had sent to Redis may still arrive.
         next.nodes[i] = { ...emptyNode(), fills: node.fills, writes };

@@ -1,5 +1,5 @@
 /** A node of the walk: the product's decisions over the plain state of one node, with a memory of one slot. */
-import { Changes, type Unconfirmed, type Via } from '../../../src/coherence/changes.js';
+import { Changes, type Unconfirmed, type Via, type Written } from '../../../src/coherence/changes.js';
 import type { Coherence } from '../../../src/coherence/head.js';
 import { type Held, LoadSteps } from '../../../src/coherence/load.js';
 import { supersedes } from '../../../src/tiers/memory.js';
@@ -72,8 +72,10 @@ export class Actor {
     const { node } = this;
     const unconfirmed: Unconfirmed = new Map();
     if (node.unconfirmed > 0) unconfirmed.set(KEY.id, { key: KEY, revision: node.unconfirmed });
-    const result = event(new Changes(this.coherence, this.#memory, unconfirmed));
+    const written: Written = new Map(node.written > 0 ? [[KEY.id, node.written]] : []);
+    const result = event(new Changes(this.coherence, this.#memory, unconfirmed, written));
     node.unconfirmed = unconfirmed.get(KEY.id)?.revision ?? 0;
+    node.written = written.get(KEY.id) ?? 0;
     return result;
   }
 }

@@ -58,6 +58,8 @@ export interface Node {
   memory: Body | undefined;
   /** Heard from the feed alone; 0: nothing. */
   unconfirmed: number;
+  /** Revision of its own that it wrote to Redis last; 0: none. */
+  written: number;
   flights: Flight[];
   fills: Fill[];
   writes: Write[];
@@ -106,6 +108,7 @@ export function emptyNode(): Node {
     known: oneKey(nothingKnown()),
     memory: undefined,
     unconfirmed: 0,
+    written: 0,
     flights: [],
     fills: [],
     writes: [],
