@@ -1,5 +1,5 @@
 /** What the house promises about its own walls: who may import whom, and that the project stands alone. */
-import { readdirSync, readFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { dirname, join, normalize, sep } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { expect, test } from 'vitest';
@@ -114,4 +114,15 @@ test('no file refers to a place outside the project', () => {
       return lines.flatMap((line, index) => (outside.test(line) ? [`${file}:${index + 1}: ${line.trim()}`] : []));
     });
   expect(guilty).toEqual([]);
+});
+
+test('every file that a page names is there', () => {
+  const pages = projectFiles().filter((file) => /^(docs\/)?[^/]+\.md$/.test(file));
+  const named = pages.flatMap((page) =>
+    [...read(page).matchAll(/`((?:src|test|native|migrations|examples|scripts)\/[\w./-]+\.\w+)`/g)].map(
+      ([, path]) => path ?? '',
+    ),
+  );
+  expect(named.length).toBeGreaterThan(30);
+  expect(named.filter((path) => !existsSync(join(root, path)))).toEqual([]);
 });
