@@ -1,4 +1,4 @@
-// What JavaScript sees of the codec. The only file that knows Node: it takes arguments apart, refuses those that are
+// What JavaScript sees of codec, checksum and kernels. The only file that knows Node: it takes arguments apart, refuses those that are
 // wrong with a TypeError or RangeError, and calls functions that know only bytes. It keeps no state, so every worker
 // thread and every environment of a process may load it. Its one caller is src/adapter/native.ts.
 
@@ -8,14 +8,17 @@
 #include <napi.h>
 
 #include <cmath>
+#include <memory>
+#include <new>
 
 #include "codec.h"
 #include "crc32c.h"
+#include "kernels.h"
 
 namespace {
 
 // Raised with every change of a signature or a meaning below, so that an addon built from other sources is recognised.
-constexpr int kInterface = 1;
+constexpr int kInterface = 2;
 
 // Indices of the Float64Array in which facts of a record cross over; `interface Addon` in native.ts repeats them.
 enum Fact { kRank, kInputDim, kOutputDim, kScalingFactor, kTrainingIterations, kOffset, kFactCount };
@@ -148,12 +151,146 @@ Napi::Value Crc32c(const Napi::CallbackInfo& info) {
   return Napi::Number::New(env, kFunction(seed, bytes.bytes(), bytes.length));
 }
 
+// The arrays that every kernel takes first: base, user, scaling. Dimensions are known once a vector of each side is.
+struct Layers {
+  View base;
+  View user;
+  double scaling = 0;
+
+  bool Take(const Napi::CallbackInfo& info) {
+    if (!TakeView(info, 0, napi_float32_array, &base) || !TakeView(info, 1, napi_float32_array, &user)) return false;
+    if (!info[2].IsNumber()) return Refuse(info.Env(), "expected a number as the scaling");
+    scaling = info[2].As<Napi::Number>().DoubleValue();
+    return true;
+  }
+
+  // False, with a RangeError, unless A is rank × input_dim and B output_dim × rank for one rank.
+  bool Fit(Napi::Env env, size_t input_dim, size_t output_dim, lora_store::Weights* weights) const {
+    const size_t rank = output_dim == 0 ? 0 : user.length / output_dim;
+    if (rank == 0 || input_dim == 0 || user.length % output_dim != 0 || base.length % rank != 0 ||
+        base.length / rank != input_dim) {
+      return Misfit(env);
+    }
+    *weights = {rank, input_dim, output_dim, static_cast<float>(scaling), base.floats(), user.floats()};
+    return true;
+  }
+
+  static bool Misfit(Napi::Env env) {
+    Napi::RangeError::New(env, "the arrays do not have lengths that fit together").ThrowAsJavaScriptException();
+    return false;
+  }
+};
+
+// Room for a kernel's intermediate vectors: on the stack as a rule, never through an exception.
+class Scratch {
+ public:
+  bool Take(Napi::Env env, size_t length) {
+    if (length > kInline) {
+      heap_.reset(new (std::nothrow) float[length]);
+      if (heap_ == nullptr) return Refuse(env, "no memory for a vector");
+    }
+    return true;
+  }
+  float* floats() { return heap_ == nullptr ? inline_ : heap_.get(); }
+
+ private:
+  static constexpr size_t kInline = 1024;
+  float inline_[kInline];
+  std::unique_ptr<float[]> heap_;
+};
+
+const lora_store::Kernels& KernelsOf(const Napi::CallbackInfo& info) {
+  return *static_cast<const lora_store::Kernels*>(info.Data());
+}
+
+// forward(base, user, scaling: number, input, out): all Float32Array.
+Napi::Value Forward(const Napi::CallbackInfo& info) {
+  const Napi::Env env = info.Env();
+  Layers layers;
+  View input;
+  View out;
+  lora_store::Weights weights;
+  Scratch scratch;
+  if (layers.Take(info) && TakeView(info, 3, napi_float32_array, &input) &&
+      TakeView(info, 4, napi_float32_array, &out) && layers.Fit(env, input.length, out.length, &weights) &&
+      scratch.Take(env, weights.rank)) {
+    KernelsOf(info).forward(weights, input.floats(), scratch.floats(), out.floats());
+  }
+  return env.Undefined();
+}
+
+// score(base, user, scaling: number, input, preference): number
+Napi::Value Score(const Napi::CallbackInfo& info) {
+  const Napi::Env env = info.Env();
+  Layers layers;
+  View input;
+  View preference;
+  lora_store::Weights weights;
+  Scratch scratch;
+  if (!layers.Take(info) || !TakeView(info, 3, napi_float32_array, &input) ||
+      !TakeView(info, 4, napi_float32_array, &preference) ||
+      !layers.Fit(env, input.length, preference.length, &weights) || !scratch.Take(env, 2 * weights.rank)) {
+    return env.Undefined();
+  }
+  return Napi::Number::New(env,
+                           KernelsOf(info).score(weights, input.floats(), preference.floats(), scratch.floats()));
+}
+
+// scoreMany(base, user, scaling: number, inputs, preference, out): as many rows in inputs as there are scores in out.
+Napi::Value ScoreMany(const Napi::CallbackInfo& info) {
+  const Napi::Env env = info.Env();
+  Layers layers;
+  View inputs;
+  View preference;
+  View out;
+  lora_store::Weights weights;
+  Scratch scratch;
+  if (!layers.Take(info) || !TakeView(info, 3, napi_float32_array, &inputs) ||
+      !TakeView(info, 4, napi_float32_array, &preference) || !TakeView(info, 5, napi_float32_array, &out)) {
+    return env.Undefined();
+  }
+  const size_t rank = preference.length == 0 ? 0 : layers.user.length / preference.length;
+  const size_t input_dim = rank == 0 ? 0 : layers.base.length / rank;
+  if (!layers.Fit(env, input_dim, preference.length, &weights)) return env.Undefined();
+  if (inputs.length % input_dim != 0 || inputs.length / input_dim != out.length) {
+    Layers::Misfit(env);
+    return env.Undefined();
+  }
+  if (!scratch.Take(env, weights.rank + weights.input_dim)) return env.Undefined();
+  KernelsOf(info).score_many(weights, inputs.floats(), out.length, preference.floats(), scratch.floats(),
+                             out.floats());
+  return env.Undefined();
+}
+
+// kernels(simd?: string): { simd, forward, score, scoreMany } | undefined
+Napi::Value KernelsFor(const Napi::CallbackInfo& info) {
+  const Napi::Env env = info.Env();
+  const lora_store::Kernels* kernels = nullptr;
+  if (info[0].IsUndefined()) {
+    kernels = &lora_store::BestKernels();
+  } else if (info[0].IsString()) {
+    kernels = lora_store::KernelsNamed(info[0].As<Napi::String>().Utf8Value().c_str());
+  } else {
+    Refuse(env, "expected the name of lanes");
+  }
+  if (kernels == nullptr) return env.Undefined();
+  // Never written to: the functions only need a pointer that is not const.
+  void* const data = const_cast<lora_store::Kernels*>(kernels);
+  const Napi::Object functions = Napi::Object::New(env);
+  functions.Set("simd", Napi::String::New(env, kernels->name));
+  functions.Set("forward", Napi::Function::New<Forward>(env, "forward", data));
+  functions.Set("score", Napi::Function::New<Score>(env, "score", data));
+  functions.Set("scoreMany", Napi::Function::New<ScoreMany>(env, "scoreMany", data));
+  return functions;
+}
+
 Napi::Object Init(Napi::Env env, Napi::Object exports) {
   exports.Set("interface", Napi::Number::New(env, kInterface));
   exports.Set("decode", Napi::Function::New<Decode>(env, "decode"));
   exports.Set("encode", Napi::Function::New<Encode>(env, "encode"));
   exports.Set("crc32c", Napi::Function::New<Crc32c<lora_store::Crc32c>>(env, "crc32c"));
   exports.Set("crc32cFromTables", Napi::Function::New<Crc32c<lora_store::Crc32cPortable>>(env, "crc32cFromTables"));
+  exports.Set("kernels", Napi::Function::New<KernelsFor>(env, "kernels"));
   return exports;
 }
 

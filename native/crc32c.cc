@@ -3,6 +3,8 @@
 #include <array>
 #include <cstring>
 
+#include "cpu.h"
+
 #if defined(__x86_64__) || (defined(_M_X64) && !defined(_M_ARM64EC))
 #define LORA_STORE_CRC_X86 1
 #include <nmmintrin.h>
@@ -22,11 +24,6 @@
 #else
 #include <arm_acle.h>
 #define LORA_STORE_CRC_TARGET __attribute__((target("+crc")))
-#endif
-#if defined(__linux__)
-#include <sys/auxv.h>
-#elif defined(_WIN32)
-#include <windows.h>
 #endif
 #endif
 
@@ -93,15 +90,7 @@ LORA_STORE_CRC_TARGET inline uint32_t Step8(uint32_t crc, uint64_t bytes) {
 }
 LORA_STORE_CRC_TARGET inline uint32_t Step1(uint32_t crc, uint8_t byte) { return _mm_crc32_u8(crc, byte); }
 
-bool HasInstruction() {
-#if defined(_MSC_VER) && !defined(__clang__)
-  int registers[4];
-  __cpuid(registers, 1);
-  return (registers[2] & (1 << 20)) != 0;
-#else
-  return __builtin_cpu_supports("sse4.2") != 0;
-#endif
-}
+bool HasInstruction() { return TheCpu().sse42; }
 #else
 #if defined(__clang__)  // Before 16 its arm_acle.h hides these where the whole file is not compiled for them.
 LORA_STORE_CRC_TARGET inline uint32_t Step8(uint32_t crc, uint64_t bytes) { return __builtin_arm_crc32cd(crc, bytes); }
@@ -111,17 +100,7 @@ LORA_STORE_CRC_TARGET inline uint32_t Step8(uint32_t crc, uint64_t bytes) { retu
 LORA_STORE_CRC_TARGET inline uint32_t Step1(uint32_t crc, uint8_t byte) { return __crc32cb(crc, byte); }
 #endif
 
-bool HasInstruction() {
-#if defined(__APPLE__)
-  return true;  // Every Apple CPU with arm64 macOS.
-#elif defined(__linux__)
-  return (getauxval(AT_HWCAP) & (1UL << 7)) != 0;  // HWCAP_CRC32
-#elif defined(_WIN32)
-  return IsProcessorFeaturePresent(31) != 0;  // PF_ARM_V8_CRC32_INSTRUCTIONS_AVAILABLE
-#else
-  return false;
-#endif
-}
+bool HasInstruction() { return TheCpu().crc; }
 #endif
 
 uint32_t SkipLane(const Tables& tables, uint32_t crc) {

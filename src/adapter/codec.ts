@@ -1,32 +1,20 @@
 /**
- * Adapters to bytes and back: bincode 1.3 records, laid out in docs/format.md. Picks the native codec where its addon
- * loads and the portable one otherwise, says which and why, and gives the same results either way. LORA_STORE_CODEC
- * forces the choice.
+ * Adapters to bytes and back: bincode 1.3 records, laid out in docs/format.md, by the implementation of this process.
  */
 import { types } from 'node:util';
 import { InvalidAdapterError } from '../errors.js';
 import { adapterFromRecord, type UserLoRAAdapter, weightsOf } from './adapter.js';
-import { loadNative } from './native.js';
-import { portable } from './portable.js';
+import { implementation } from './implementation.js';
 import {
   type AdapterRecord,
   BASE_WEIGHTS_AT,
-  type Codec,
   LAYER_HEADER_BYTES,
   recordBytes,
   recordOver,
   type Weights,
 } from './record.js';
 
-interface Choice {
-  readonly kind: 'native' | 'portable';
-  readonly reason?: string;
-}
-
-const [implementation, choice] = choose(process.env.LORA_STORE_CODEC);
-
-/** Which codec this process uses, and why not the native one when it does not. */
-export const codec: Choice = Object.freeze(choice);
+export { codec } from './implementation.js';
 
 /**
  * bincode 1.3 record (docs/format.md), in a Buffer of the caller's own; 41,052 bytes at the default shape. Throws
@@ -49,7 +37,7 @@ export function decodeAdapter(bytes: Uint8Array): UserLoRAAdapter {
 /** A private record of these bytes, which may change afterwards. Throws AdapterCorruptError. */
 export function decodeRecord(bytes: Uint8Array): AdapterRecord {
   expectBytes(bytes);
-  return implementation.decode(bytes);
+  return implementation.codec.decode(bytes);
 }
 
 /** The record of this adapter as it is now: the very one it was loaded from when nothing changed, so not to be written to. */
@@ -71,23 +59,12 @@ export function encodeRecord(adapter: UserLoRAAdapter): AdapterRecord {
 /** CRC-32C (Castagnoli); seed: the CRC of what came before these bytes. */
 export function crc32c(bytes: Uint8Array, seed = 0): number {
   expectBytes(bytes);
-  return implementation.crc32c(bytes, seed);
-}
-
-function choose(forced: string | undefined): [Codec, Choice] {
-  if (forced === 'portable') return [portable, { kind: 'portable', reason: 'LORA_STORE_CODEC=portable asks for it' }];
-  if (forced !== undefined && forced !== '' && forced !== 'native') {
-    throw new Error(`LORA_STORE_CODEC is '${forced}': set it to 'native' or 'portable', or unset it`);
-  }
-  const native = loadNative();
-  if ('codec' in native) return [native.codec, { kind: 'native' }];
-  if (forced !== 'native') return [portable, { kind: 'portable', reason: native.reason }];
-  throw new Error(`LORA_STORE_CODEC=native, but ${native.reason}`, { cause: native.cause });
+  return implementation.codec.crc32c(bytes, seed);
 }
 
 function encodeWeights(weights: Weights, trainingIterations: number): Buffer {
   const bytes = Buffer.allocUnsafeSlow(recordBytes(weights.rank, weights.inputDim, weights.outputDim));
-  const bad = implementation.encodeInto(bytes, weights, trainingIterations);
+  const bad = implementation.codec.encodeInto(bytes, weights, trainingIterations);
   if (bad < 0) return bytes;
   const userAt = BASE_WEIGHTS_AT + 4 * weights.base.length + LAYER_HEADER_BYTES;
   const where =

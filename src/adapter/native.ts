@@ -5,11 +5,12 @@
 import { createRequire } from 'node:module';
 import { fileURLToPath } from 'node:url';
 import { corruptError } from './corruption.js';
-import { type Codec, recordOver } from './record.js';
+import type { Vector } from './matrix.js';
+import { type Codec, type Linear, recordOver } from './record.js';
 import { userIdToBytes } from './user-id.js';
 
 // What native/addon.cc calls kInterface.
-const INTERFACE = 1;
+const INTERFACE = 2;
 
 // Indices into facts: `enum Fact` of native/addon.cc.
 const RANK = 0;
@@ -28,7 +29,19 @@ export interface Addon {
   crc32c(bytes: Uint8Array, seed: number): number;
   /** crc32c without the CPU's instruction. For tests. */
   crc32cFromTables(bytes: Uint8Array, seed: number): number;
+  /** The arithmetic on these lanes, or on the best of this CPU; undefined where it, or the build, has no such lanes. */
+  kernels(simd?: string): Kernels | undefined;
 }
+
+/** Dimensions follow from the lengths; a RangeError where these do not fit together. */
+export interface Kernels {
+  readonly simd: Simd;
+  forward(base: Vector, user: Vector, scaling: number, input: Vector, out: Float32Array): void;
+  score(base: Vector, user: Vector, scaling: number, input: Vector, preference: Vector): number;
+  scoreMany(base: Vector, user: Vector, scaling: number, inputs: Vector, preference: Vector, out: Float32Array): void;
+}
+
+export type Simd = 'avx512' | 'avx2' | 'neon' | 'scalar';
 
 export interface NotLoaded {
   /** Why, and what to do about it. */
@@ -55,10 +68,35 @@ export function loadAddon(root = fileURLToPath(new URL('../../', import.meta.url
   }
 }
 
-/** The codec in C++, or why there is none. */
-export function loadNative(root?: string): { readonly codec: Codec } | NotLoaded {
+interface Native {
+  readonly codec: Codec;
+  readonly linear: Linear;
+  readonly simd: Simd;
+}
+
+/** The implementation in C++, or why there is none. simd: the lanes it has to compute with; an Error where it cannot. */
+export function loadNative(root?: string, simd?: string): Native | NotLoaded {
   const addon = loadAddon(root);
-  return 'reason' in addon ? addon : { codec: codecOver(addon) };
+  if ('reason' in addon) return addon;
+  const kernels = addon.kernels(simd);
+  if (kernels === undefined) {
+    const offered = ['avx512', 'avx2', 'neon', 'scalar'].filter((name) => addon.kernels(name) !== undefined);
+    throw new Error(
+      `LORA_STORE_SIMD is '${simd}': this CPU and build offer ${offered.join(', ')}; set one of them, or unset it`,
+    );
+  }
+  return { codec: codecOver(addon), linear: linearOver(kernels), simd: kernels.simd };
+}
+
+/** kernels: of one kind of lanes. */
+export function linearOver(kernels: Kernels): Linear {
+  return {
+    forward: ({ base, user, scalingFactor }, input, out) => kernels.forward(base, user, scalingFactor, input, out),
+    score: ({ base, user, scalingFactor }, input, preference) =>
+      kernels.score(base, user, scalingFactor, input, preference),
+    scoreMany: ({ base, user, scalingFactor }, inputs, preference, out) =>
+      kernels.scoreMany(base, user, scalingFactor, inputs, preference, out),
+  };
 }
 
 function codecOver(addon: Addon): Codec {

@@ -2,6 +2,7 @@
  * An adapter at rest: its bincode bytes in private memory, and the numbers read from them. Immutable by agreement: once
  * a record exists nobody writes to it, so caches hand out one record to everyone. Layout: docs/format.md.
  */
+import type { Vector } from './matrix.js';
 import { userIdFromBytes } from './user-id.js';
 
 /** The numbers of an adapter, whether or not they sit inside a record. Never written to once shared. */
@@ -72,4 +73,14 @@ export interface Codec {
   /** Writes a record into target (of exactly recordBytes()); returns the byte of the first NaN or infinite weight, or -1. */
   encodeInto(target: Buffer, weights: Weights, trainingIterations: number): number;
   crc32c(bytes: Uint8Array, seed: number): number;
+}
+
+/** The arithmetic each implementation offers; lengths and memory of what reaches it were checked. */
+export interface Linear {
+  /** out [outputDim] = s·B·(A·input). */
+  forward(weights: Weights, input: Vector, out: Float32Array): void;
+  /** preference · forward(input). */
+  score(weights: Weights, input: Vector, preference: Vector): number;
+  /** out [n]: score of each of the n rows of inputs. */
+  scoreMany(weights: Weights, inputs: Vector, preference: Vector, out: Float32Array): void;
 }

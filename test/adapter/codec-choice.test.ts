@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { loadNative } from '../../src/adapter/native.js';
-import { goldenBytes } from '../support/adapters.js';
+import { addon, goldenBytes } from '../support/adapters.js';
 
 /** codec.ts as a process with this LORA_STORE_CODEC sees it: it chooses while it is imported. */
 async function importWith(value: string | undefined) {
@@ -21,7 +21,7 @@ afterEach(() => {
 describe('LORA_STORE_CODEC', () => {
   test.each([undefined, '', 'native'])('%j: native, where the addon is built', async (value) => {
     const { codec } = await importWith(value);
-    expect(codec).toEqual({ kind: 'native' });
+    expect(codec).toEqual({ kind: 'native', simd: addon().kernels()?.simd });
     expect(Object.isFrozen(codec)).toBe(true);
   });
 

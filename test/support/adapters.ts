@@ -1,8 +1,9 @@
 /** Adapters for tests: the golden records, seeded random ones, and records put together field by field, wrong ones too. */
 import { readFileSync } from 'node:fs';
-import { type Addon, loadAddon, loadNative } from '../../src/adapter/native.js';
+import { type Addon, linearOver, loadAddon, loadNative } from '../../src/adapter/native.js';
 import { portable } from '../../src/adapter/portable.js';
-import type { Codec } from '../../src/adapter/record.js';
+import { portableLinear } from '../../src/adapter/portable-linear.js';
+import type { Codec, Linear } from '../../src/adapter/record.js';
 import { AdapterCorruptError } from '../../src/errors.js';
 
 export interface GoldenRecord {
@@ -43,6 +44,15 @@ function nativeCodec(): Codec {
   if ('reason' in native) throw new Error(native.reason, { cause: native.cause });
   return native.codec;
 }
+
+/** The reference, and the arithmetic on every kind of lanes that this machine has. */
+export const linears: [name: string, linear: Linear][] = [
+  ['portable', portableLinear],
+  ...['avx512', 'avx2', 'neon', 'scalar'].flatMap((simd): [string, Linear][] => {
+    const kernels = addon().kernels(simd);
+    return kernels === undefined ? [] : [[simd, linearOver(kernels)]];
+  }),
+];
 
 export interface Refusal {
   reason: string;

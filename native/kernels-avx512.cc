@@ -1,0 +1,26 @@
+// The kernels for x86-64 with AVX-512, 16 floats at a time. CMakeLists.txt compiles this file for that CPU; elsewhere it is empty.
+#include "kernels-paths.h"
+
+#if defined(__AVX512F__)
+#include <cstring>
+#include <utility>
+
+namespace lora_store {
+namespace avx512 {
+namespace {
+
+constexpr size_t kLanes = 16;
+#include "kernels-impl.h"
+
+}  // namespace
+
+constexpr Kernels kTable = Table("avx512");
+
+}  // namespace avx512
+
+const Kernels* const kAvx512Kernels = &avx512::kTable;
+
+}  // namespace lora_store
+#else
+const lora_store::Kernels* const lora_store::kAvx512Kernels = nullptr;
+#endif

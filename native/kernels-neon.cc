@@ -1,0 +1,26 @@
+// The kernels for ARMv8, 4 floats at a time. CMakeLists.txt compiles this file for that CPU; elsewhere it is empty.
+#include "kernels-paths.h"
+
+#if defined(__aarch64__) && defined(__GNUC__)
+#include <cstring>
+#include <utility>
+
+namespace lora_store {
+namespace neon {
+namespace {
+
+constexpr size_t kLanes = 4;
+#include "kernels-impl.h"
+
+}  // namespace
+
+constexpr Kernels kTable = Table("neon");
+
+}  // namespace neon
+
+const Kernels* const kNeonKernels = &neon::kTable;
+
+}  // namespace lora_store
+#else
+const lora_store::Kernels* const lora_store::kNeonKernels = nullptr;
+#endif

@@ -1,0 +1,39 @@
+#include "kernels.h"
+
+#include <cstring>
+#include <utility>
+
+#include "cpu.h"
+#include "kernels-paths.h"
+
+namespace lora_store {
+namespace {
+
+namespace scalar {
+constexpr size_t kLanes = 1;
+#include "kernels-impl.h"
+}  // namespace scalar
+
+constexpr Kernels kScalarKernels = scalar::Table("scalar");
+
+}  // namespace
+
+const Kernels* KernelsNamed(const char* name) {
+  const Cpu& cpu = TheCpu();
+  const Kernels* const all[] = {cpu.avx512 ? kAvx512Kernels : nullptr, cpu.avx2 ? kAvx2Kernels : nullptr, kNeonKernels,
+                                &kScalarKernels};
+  for (const Kernels* kernels : all) {
+    if (kernels != nullptr && std::strcmp(kernels->name, name) == 0) return kernels;
+  }
+  return nullptr;
+}
+
+const Kernels& BestKernels() {
+  for (const char* const name : {"avx512", "avx2", "neon"}) {
+    const Kernels* const kernels = KernelsNamed(name);
+    if (kernels != nullptr) return *kernels;
+  }
+  return kScalarKernels;
+}
+
+}  // namespace lora_store

@@ -1,0 +1,53 @@
+// What an adapter computes: y = s·B·(A·x), its scores, and the step that trains it. Promises: the same algebra on every
+// CPU (kernels-impl.h, compiled once for each kind of lanes), no allocation, no throw, nothing touched outside the arrays,
+// any alignment. A result differs from the exact one by at most 1e-5 · Σ|aᵢ·bᵢ| of the sums it is made of, for any
+// lengths. The readable reference is src/adapter/linear.ts, and a test holds the two together on every path.
+#ifndef LORA_STORE_KERNELS_H_
+#define LORA_STORE_KERNELS_H_
+
+#include <cstddef>
+
+namespace lora_store {
+
+struct Weights {
+  size_t rank;
+  size_t input_dim;
+  size_t output_dim;
+  float scaling;
+  const float* base;  // A, row-major [rank × input_dim].
+  const float* user;  // B, row-major [output_dim × rank].
+};
+
+struct Kernels {
+  const char* name;
+
+  // out [output_dim] = s·B·(A·input). scratch: rank.
+  void (*forward)(const Weights& weights, const float* input, float* scratch, float* out);
+
+  // preference · forward(input) = s·(Bᵀ·preference)·(A·input): the output vector is never formed. scratch: 2·rank.
+  double (*score)(const Weights& weights, const float* input, const float* preference, float* scratch);
+
+  // out [count]: the score of each row of inputs, preference · forward(row) = (s·Aᵀ·(Bᵀ·preference)) · row: the bracket is
+  // the same for all of them, which leaves one dot product for each. scratch: rank + input_dim.
+  void (*score_many)(const Weights& weights, const float* inputs, size_t count, const float* preference, float* scratch,
+                     float* out);
+
+  // user [output_dim × rank] -= preference ⊗ direction [rank]: the descent of a step, or of many whose preference is one.
+  void (*descend)(size_t output_dim, size_t rank, const float* preference, const float* direction, float* user);
+
+  // out [rank] = A·input.
+  void (*project)(const Weights& weights, const float* input, float* out);
+
+  // out [rank] = Bᵀ·preference.
+  void (*reflect)(const Weights& weights, const float* preference, float* out);
+};
+
+// By name: "avx512", "avx2", "neon", "scalar". nullptr where this CPU or this build has no such lanes.
+const Kernels* KernelsNamed(const char* name);
+
+// The fastest that this CPU runs.
+const Kernels& BestKernels();
+
+}  // namespace lora_store
+
+#endif  // LORA_STORE_KERNELS_H_
