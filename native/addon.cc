@@ -262,7 +262,52 @@ Napi::Value ScoreMany(const Napi::CallbackInfo& info) {
   return env.Undefined();
 }
 
-// kernels(simd?: string): { simd, forward, score, scoreMany } | undefined
+// A matrix, and a vector as long as it has rows and one as long as it has columns, by the places of the arguments.
+struct Product {
+  View matrix;
+  View rows;
+  View cols;
+
+  bool Take(const Napi::CallbackInfo& info, size_t matrix_at, size_t rows_at, size_t cols_at) {
+    if (!TakeView(info, matrix_at, napi_float32_array, &matrix) || !TakeView(info, rows_at, napi_float32_array, &rows) ||
+        !TakeView(info, cols_at, napi_float32_array, &cols)) {
+      return false;
+    }
+    // By division: the product of two lengths of their own choosing may not fit.
+    const bool fits = rows.length != 0 && cols.length != 0 && matrix.length % rows.length == 0 &&
+                      matrix.length / rows.length == cols.length;
+    return fits || Layers::Misfit(info.Env());
+  }
+};
+
+// project(base, input, out [rank])
+Napi::Value Project(const Napi::CallbackInfo& info) {
+  Product a;
+  if (a.Take(info, 0, 2, 1)) {
+    KernelsOf(info).project(a.matrix.floats(), a.rows.length, a.cols.length, a.cols.floats(), a.rows.floats());
+  }
+  return info.Env().Undefined();
+}
+
+// reflect(user, preference, out [rank])
+Napi::Value Reflect(const Napi::CallbackInfo& info) {
+  Product b;
+  if (b.Take(info, 0, 1, 2)) {
+    KernelsOf(info).reflect(b.matrix.floats(), b.rows.length, b.cols.length, b.rows.floats(), b.cols.floats());
+  }
+  return info.Env().Undefined();
+}
+
+// descend(user, preference, direction [rank]): user is written to.
+Napi::Value Descend(const Napi::CallbackInfo& info) {
+  Product b;
+  if (b.Take(info, 0, 1, 2)) {
+    KernelsOf(info).descend(b.matrix.floats(), b.rows.length, b.cols.length, b.rows.floats(), b.cols.floats());
+  }
+  return info.Env().Undefined();
+}
+
+// kernels(simd?: string): { simd, and the functions above } | undefined
 Napi::Value KernelsFor(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
   const lora_store::Kernels* kernels = nullptr;
@@ -281,6 +326,9 @@ Napi::Value KernelsFor(const Napi::CallbackInfo& info) {
   functions.Set("forward", Napi::Function::New<Forward>(env, "forward", data));
   functions.Set("score", Napi::Function::New<Score>(env, "score", data));
   functions.Set("scoreMany", Napi::Function::New<ScoreMany>(env, "scoreMany", data));
+  functions.Set("project", Napi::Function::New<Project>(env, "project", data));
+  functions.Set("reflect", Napi::Function::New<Reflect>(env, "reflect", data));
+  functions.Set("descend", Napi::Function::New<Descend>(env, "descend", data));
   return functions;
 }
 

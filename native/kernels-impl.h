@@ -142,18 +142,18 @@ inline void ShortRows(const float* m, size_t rows, size_t cols, const float* x, 
   for (; row < rows; row++) out[row] = static_cast<float>(factor * Dot<kWidth>(m + row * cols, x, cols));
 }
 
-inline void Project(const Weights& w, const float* input, float* out) {
-  for (size_t row = 0; row < w.rank; row++) {
-    out[row] = static_cast<float>(Dot<kLanes>(w.base + row * w.input_dim, input, w.input_dim));
+inline void Project(const float* base, size_t rank, size_t input_dim, const float* input, float* out) {
+  for (size_t row = 0; row < rank; row++) {
+    out[row] = static_cast<float>(Dot<kLanes>(base + row * input_dim, input, input_dim));
   }
 }
 
-inline void Reflect(const Weights& w, const float* preference, float* out) {
-  Columns<kLanes>(w.user, w.output_dim, w.rank, preference, 1, out, 0);
+inline void Reflect(const float* user, size_t output_dim, size_t rank, const float* preference, float* out) {
+  Columns<kLanes>(user, output_dim, rank, preference, 1, out, 0);
 }
 
 inline void Forward(const Weights& w, const float* input, float* scratch, float* out) {
-  Project(w, input, scratch);
+  Project(w.base, w.rank, w.input_dim, input, scratch);
   // Longer rows are summed with totals in f64.
   if (w.rank <= kTerms) return ShortRows<kLanes>(w.user, w.output_dim, w.rank, scratch, w.scaling, out);
   for (size_t row = 0; row < w.output_dim; row++) {
@@ -162,22 +162,22 @@ inline void Forward(const Weights& w, const float* input, float* scratch, float*
 }
 
 inline double Score(const Weights& w, const float* input, const float* preference, float* scratch) {
-  Project(w, input, scratch);
-  Reflect(w, preference, scratch + w.rank);
+  Project(w.base, w.rank, w.input_dim, input, scratch);
+  Reflect(w.user, w.output_dim, w.rank, preference, scratch + w.rank);
   return w.scaling * Dot<kLanes>(scratch, scratch + w.rank, w.rank);
 }
 
 inline void ScoreMany(const Weights& w, const float* inputs, size_t count, const float* preference, float* scratch,
                       float* out) {
   float* const direction = scratch + w.rank;
-  Reflect(w, preference, scratch);
+  Reflect(w.user, w.output_dim, w.rank, preference, scratch);
   Columns<kLanes>(w.base, w.rank, w.input_dim, scratch, w.scaling, direction, 0);
   for (size_t i = 0; i < count; i++) {
     out[i] = static_cast<float>(Dot<kLanes>(inputs + i * w.input_dim, direction, w.input_dim));
   }
 }
 
-inline void Descend(size_t output_dim, size_t rank, const float* preference, const float* direction, float* user) {
+inline void Descend(float* user, size_t output_dim, size_t rank, const float* preference, const float* direction) {
   for (size_t row = 0; row < output_dim; row++) {
     float* const to = user + row * rank;
     const float factor = preference[row];
@@ -189,4 +189,4 @@ inline void Descend(size_t output_dim, size_t rank, const float* preference, con
   }
 }
 
-constexpr Kernels Table(const char* name) { return {name, Forward, Score, ScoreMany, Descend, Project, Reflect}; }
+constexpr Kernels Table(const char* name) { return {name, Forward, Score, ScoreMany, Project, Reflect, Descend}; }

@@ -32,14 +32,14 @@ struct Kernels {
   void (*score_many)(const Weights& weights, const float* inputs, size_t count, const float* preference, float* scratch,
                      float* out);
 
-  // user [output_dim × rank] -= preference ⊗ direction [rank]: the descent of a step, or of many whose preference is one.
-  void (*descend)(size_t output_dim, size_t rank, const float* preference, const float* direction, float* user);
+  // The parts of a training step. out [rank] = A·input, for A [rank × input_dim].
+  void (*project)(const float* base, size_t rank, size_t input_dim, const float* input, float* out);
 
-  // out [rank] = A·input.
-  void (*project)(const Weights& weights, const float* input, float* out);
+  // out [rank] = Bᵀ·preference, for B [output_dim × rank].
+  void (*reflect)(const float* user, size_t output_dim, size_t rank, const float* preference, float* out);
 
-  // out [rank] = Bᵀ·preference.
-  void (*reflect)(const Weights& weights, const float* preference, float* out);
+  // user [output_dim × rank] -= preference [output_dim] ⊗ direction [rank]: one step down, or many that share a preference.
+  void (*descend)(float* user, size_t output_dim, size_t rank, const float* preference, const float* direction);
 };
 
 // By name: "avx512", "avx2", "neon", "scalar". nullptr where this CPU or this build has no such lanes.

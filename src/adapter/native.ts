@@ -39,6 +39,9 @@ export interface Kernels {
   forward(base: Vector, user: Vector, scaling: number, input: Vector, out: Float32Array): void;
   score(base: Vector, user: Vector, scaling: number, input: Vector, preference: Vector): number;
   scoreMany(base: Vector, user: Vector, scaling: number, inputs: Vector, preference: Vector, out: Float32Array): void;
+  project(base: Vector, input: Vector, out: Float32Array): void;
+  reflect(user: Vector, preference: Vector, out: Float32Array): void;
+  descend(user: Float32Array, preference: Vector, direction: Vector): void;
 }
 
 export type Simd = 'avx512' | 'avx2' | 'neon' | 'scalar';
@@ -96,6 +99,9 @@ export function linearOver(kernels: Kernels): Linear {
       kernels.score(base, user, scalingFactor, input, preference),
     scoreMany: ({ base, user, scalingFactor }, inputs, preference, out) =>
       kernels.scoreMany(base, user, scalingFactor, inputs, preference, out),
+    project: ({ base }, input, out) => kernels.project(base, input, out),
+    reflect: ({ user }, preference, out) => kernels.reflect(user, preference, out),
+    descend: (user, preference, direction) => kernels.descend(user, preference, direction),
   };
 }
 

@@ -24,6 +24,24 @@ export const portableLinear: Linear = {
     const direction = transposedTimesVector(base, rank, inputDim, reflected);
     for (let i = 0; i < out.length; i++) out[i] = scalingFactor * dot(inputs, i * inputDim, direction, inputDim);
   },
+
+  project({ rank, inputDim, base }, input, out) {
+    out.set(timesVector(base, rank, inputDim, input));
+  },
+
+  reflect({ rank, outputDim, user }, preference, out) {
+    out.set(transposedTimesVector(user, outputDim, rank, preference));
+  },
+
+  descend(user, preference, direction) {
+    const rank = direction.length;
+    for (let row = 0; row < preference.length; row++) {
+      const factor = preference[row] as number;
+      for (let k = 0; k < rank; k++) {
+        user[row * rank + k] = (user[row * rank + k] as number) - factor * (direction[k] as number);
+      }
+    }
+  },
 };
 
 /** M · x for M of [rows × cols]. */

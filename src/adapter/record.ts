@@ -83,4 +83,10 @@ export interface Linear {
   score(weights: Weights, input: Vector, preference: Vector): number;
   /** out [n]: score of each of the n rows of inputs. */
   scoreMany(weights: Weights, inputs: Vector, preference: Vector, out: Float32Array): void;
+  /** out [rank] = A·input. */
+  project(weights: Weights, input: Vector, out: Float32Array): void;
+  /** out [rank] = Bᵀ·preference. */
+  reflect(weights: Weights, preference: Vector, out: Float32Array): void;
+  /** user [outputDim × rank] -= preference [outputDim] ⊗ direction [rank]: descent of the user layer. */
+  descend(user: Float32Array, preference: Vector, direction: Vector): void;
 }

@@ -101,6 +101,36 @@ describe.each(linears)('%s', (_, linear) => {
       // What lies around the results is as it was.
       expect([...new Float32Array(many.buffer)].map(Number.isNaN)).toEqual([true, false, false, false, true]);
     });
+
+    test.each(shapes)('the parts of a training step at rank %i, %i → %i', (rank, inputDim, outputDim) => {
+      const weights = weightsOf(rank, inputDim, outputDim, value);
+      const { base, user } = weights;
+      const [input, preference] = [vector(inputDim, value), vector(outputDim, value)];
+      const [hidden, reflected] = [vector(rank, () => Number.NaN), vector(rank, () => Number.NaN)];
+      linear.project(weights, input, hidden);
+      linear.reflect(weights, preference, reflected);
+      const before = user.slice();
+      linear.descend(user, preference, hidden);
+      for (let k = 0; k < rank; k++) {
+        const at = (row: number, col: number, cols: number) => row * cols + col;
+        expectWithin(
+          hidden[k] as number,
+          sumOf(inputDim, (i) => (base[at(k, i, inputDim)] ?? 0) * (input[i] ?? 0)),
+        );
+        expectWithin(
+          reflected[k] as number,
+          sumOf(outputDim, (i) => (before[at(i, k, rank)] ?? 0) * (preference[i] ?? 0)),
+        );
+        for (const row of [0, outputDim - 1]) {
+          const [old, step] = [before[at(row, k, rank)] ?? 0, (preference[row] ?? 0) * (hidden[k] ?? 0)];
+          expectWithin(user[at(row, k, rank)] as number, { value: old - step, size: Math.abs(old) + Math.abs(step) });
+        }
+      }
+      for (const { buffer, length } of [hidden, reflected, user]) {
+        const floats = new Float32Array(buffer);
+        expect([floats[0], floats[length + 1]]).toEqual([Number.NaN, Number.NaN]);
+      }
+    });
   });
 });
 
@@ -149,6 +179,13 @@ describe('the addon refuses', () => {
     expect(() => kernels.forward(of(14), of(10), 1, of(6), of(5))).toThrow(RangeError);
     expect(() => kernels.forward(of(14), of(10), 1, of(7), of(0))).toThrow(RangeError);
     expect(() => kernels.score(of(14), of(10), 1, of(7), of(4))).toThrow(RangeError);
+  });
+
+  test.each(['project', 'reflect', 'descend'] as const)('%s of lengths that do not fit', (name) => {
+    expect(() => kernels[name](of(6), of(name === 'project' ? 2 : 3), of(4))).toThrow(RangeError);
+    expect(() => kernels[name](of(6), of(0), of(2))).toThrow(RangeError);
+    expect(() => kernels[name](of(6), of(3), new Float64Array(2) as unknown as Float32Array)).toThrow(TypeError);
+    expect(kernels[name](of(6), of(3), of(2))).toBeUndefined();
   });
 
   test('the name of lanes as anything but a string', () => {
