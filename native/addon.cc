@@ -18,7 +18,7 @@
 namespace {
 
 // Raised with every change of a signature or a meaning below, so that an addon built from other sources is recognised.
-constexpr int kInterface = 2;
+constexpr int kInterface = 3;
 
 // Indices of the Float64Array in which facts of a record cross over; `interface Addon` in native.ts repeats them.
 enum Fact { kRank, kInputDim, kOutputDim, kScalingFactor, kTrainingIterations, kOffset, kFactCount };
@@ -77,25 +77,43 @@ Napi::Value Answer(Napi::Env env, lora_store::Result result, const View& facts) 
   return Napi::Number::New(env, static_cast<int>(result.status));
 }
 
-// decode(bytes: Uint8Array, facts: Float64Array): Buffer | number
+// What an optional pair of arguments, seed and expected, says of a checksum. *given: whether there is one.
+bool TakeChecksum(const Napi::CallbackInfo& info, size_t index, lora_store::Checksum* checksum, bool* given) {
+  *given = !info[index].IsUndefined();
+  if (!*given) return true;
+  if (!info[index].IsNumber() || !info[index + 1].IsNumber()) return Refuse(info.Env(), "expected two numbers, a checksum");
+  checksum->seed = info[index].As<Napi::Number>().Uint32Value();
+  checksum->expected = info[index + 1].As<Napi::Number>().Uint32Value();
+  return true;
+}
+
+// decode(bytes: Uint8Array, facts: Float64Array, seed?: number, expected?: number): Buffer | number, and so decodeHalf.
 // The private copy of a valid record, its facts in the array; or the code, and in the array the offset.
+template <lora_store::Precision kPrecision>
 Napi::Value Decode(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
   View bytes;
   View out;
-  if (!TakeView(info, 0, napi_uint8_array, &bytes) || !TakeFacts(info, 1, &out)) return env.Undefined();
+  lora_store::Checksum checksum{};
+  bool summed = false;
+  if (!TakeView(info, 0, napi_uint8_array, &bytes) || !TakeFacts(info, 1, &out) ||
+      !TakeChecksum(info, 2, &checksum, &summed)) {
+    return env.Undefined();
+  }
 
   lora_store::Facts facts{};
-  lora_store::Result result = lora_store::Inspect(bytes.bytes(), bytes.length, &facts);
+  lora_store::Result result = lora_store::Inspect(bytes.bytes(), bytes.length, kPrecision, &facts);
   if (result.status != lora_store::Status::kOk) return Answer(env, result, out);
 
+  size_t size = 0;
   napi_value copy = nullptr;
   void* target = nullptr;
-  if (napi_create_buffer(env, bytes.length, &target, &copy) != napi_ok) {
+  if (!lora_store::EncodedSize(facts, &size) || napi_create_buffer(env, size, &target, &copy) != napi_ok) {
     Refuse(env, "no memory for the record");
     return env.Undefined();
   }
-  result = lora_store::Copy(bytes.bytes(), bytes.length, facts, static_cast<uint8_t*>(target));
+  const auto move = kPrecision == lora_store::Precision::kHalf ? lora_store::Expand : lora_store::Copy;
+  result = move(bytes.bytes(), bytes.length, facts, summed ? &checksum : nullptr, static_cast<uint8_t*>(target));
   if (result.status != lora_store::Status::kOk) return Answer(env, result, out);
 
   double* values = out.doubles();
@@ -105,6 +123,29 @@ Napi::Value Decode(const Napi::CallbackInfo& info) {
   values[kScalingFactor] = static_cast<double>(facts.scaling_factor);
   values[kTrainingIterations] = static_cast<double>(facts.training_iterations);
   return Napi::Value(env, copy);
+}
+
+// halve(record: Uint8Array): Buffer | undefined
+// The half of a valid record; undefined where a weight is too large for one.
+Napi::Value Halve(const Napi::CallbackInfo& info) {
+  const Napi::Env env = info.Env();
+  View bytes;
+  if (!TakeView(info, 0, napi_uint8_array, &bytes)) return env.Undefined();
+  lora_store::Facts facts{};
+  if (lora_store::Inspect(bytes.bytes(), bytes.length, lora_store::Precision::kSingle, &facts).status !=
+      lora_store::Status::kOk) {
+    Napi::RangeError::New(env, "expected the bytes of a valid record").ThrowAsJavaScriptException();
+    return env.Undefined();
+  }
+  napi_value half = nullptr;
+  void* target = nullptr;
+  if (napi_create_buffer(env, lora_store::HalfSize(facts), &target, &half) != napi_ok) {
+    Refuse(env, "no memory for the half of the record");
+    return env.Undefined();
+  }
+  const lora_store::Result result =
+      lora_store::Halve(bytes.bytes(), bytes.length, facts, static_cast<uint8_t*>(target));
+  return result.status == lora_store::Status::kOk ? Napi::Value(env, half) : env.Undefined();
 }
 
 // encode(target: Uint8Array, userId: Uint8Array, facts: Float64Array, base: Float32Array, user: Float32Array): number
@@ -307,6 +348,25 @@ Napi::Value Descend(const Napi::CallbackInfo& info) {
   return info.Env().Undefined();
 }
 
+// toHalf(floats: Float32Array, halves: Uint16Array): boolean, and fromHalf(halves, floats): boolean. For tests: a record is
+// halved and expanded whole.
+template <bool kTo>
+Napi::Value ConvertHalf(const Napi::CallbackInfo& info) {
+  const Napi::Env env = info.Env();
+  View source;
+  View target;
+  if (!TakeView(info, 0, kTo ? napi_float32_array : napi_uint16_array, &source) ||
+      !TakeView(info, 1, kTo ? napi_uint16_array : napi_float32_array, &target)) {
+    return env.Undefined();
+  }
+  if (source.length != target.length) {
+    Layers::Misfit(env);
+    return env.Undefined();
+  }
+  const auto convert = kTo ? KernelsOf(info).to_half : KernelsOf(info).from_half;
+  return Napi::Boolean::New(env, convert(source.bytes(), source.length, target.bytes()));
+}
+
 // kernels(simd?: string): { simd, and the functions above } | undefined
 Napi::Value KernelsFor(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
@@ -328,13 +388,17 @@ Napi::Value KernelsFor(const Napi::CallbackInfo& info) {
   functions.Set("scoreMany", Napi::Function::New<ScoreMany>(env, "scoreMany", data));
   functions.Set("project", Napi::Function::New<Project>(env, "project", data));
   functions.Set("reflect", Napi::Function::New<Reflect>(env, "reflect", data));
+  functions.Set("toHalf", Napi::Function::New<ConvertHalf<true>>(env, "toHalf", data));
+  functions.Set("fromHalf", Napi::Function::New<ConvertHalf<false>>(env, "fromHalf", data));
   functions.Set("descend", Napi::Function::New<Descend>(env, "descend", data));
   return functions;
 }
 
 Napi::Object Init(Napi::Env env, Napi::Object exports) {
   exports.Set("interface", Napi::Number::New(env, kInterface));
-  exports.Set("decode", Napi::Function::New<Decode>(env, "decode"));
+  exports.Set("decode", Napi::Function::New<Decode<lora_store::Precision::kSingle>>(env, "decode"));
+  exports.Set("decodeHalf", Napi::Function::New<Decode<lora_store::Precision::kHalf>>(env, "decodeHalf"));
+  exports.Set("halve", Napi::Function::New<Halve>(env, "halve"));
   exports.Set("encode", Napi::Function::New<Encode>(env, "encode"));
   exports.Set("crc32c", Napi::Function::New<Crc32c<lora_store::Crc32c>>(env, "crc32c"));
   exports.Set("crc32cFromTables", Napi::Function::New<Crc32c<lora_store::Crc32cPortable>>(env, "crc32cFromTables"));

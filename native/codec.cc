@@ -4,6 +4,9 @@
 #include <cstring>
 #include <limits>
 
+#include "crc32c.h"
+#include "kernels.h"
+
 // Records are little-endian and so are the views that JavaScript lays over them: loads and stores below rely on it.
 #if defined(__BYTE_ORDER__) && __BYTE_ORDER__ != __ORDER_LITTLE_ENDIAN__
 #error "lora-store needs a little-endian machine"
@@ -34,7 +37,8 @@ void Store(uint8_t* target, T value) {
 // Reads fields in order. The first failure sticks: everything after it fails too, and leaves it as it is.
 class Reader {
  public:
-  Reader(const uint8_t* bytes, size_t length) : bytes_(bytes), length_(length) {}
+  Reader(const uint8_t* bytes, size_t length, Precision precision)
+      : bytes_(bytes), length_(length), weight_bytes_(static_cast<size_t>(precision)) {}
 
   bool Fail(Status status, size_t offset) {
     if (result_.status == Status::kOk) result_ = {status, offset};
@@ -70,7 +74,7 @@ class Reader {
     if (!ReadLength(&count)) return false;
     // Division, because rows × cols of hostile lengths would overflow.
     if (count % rows != 0 || count / rows != cols) return Fail(Status::kWeightCount, at_ - 8);
-    return Skip(4 * count);
+    return Skip(weight_bytes_ * count);
   }
 
   size_t at() const { return at_; }
@@ -80,6 +84,7 @@ class Reader {
  private:
   const uint8_t* bytes_;
   size_t length_;
+  size_t weight_bytes_;
   size_t at_ = 0;
   Result result_ = {Status::kOk, 0};
 };
@@ -102,6 +107,80 @@ size_t FirstNotFinite(const uint8_t* weights) {
   return i;
 }
 
+size_t FirstNotFiniteHalf(const uint8_t* weights) {
+  size_t i = 0;
+  while ((Load<uint16_t>(weights + 2 * i) & 0x7c00u) != 0x7c00u) i++;
+  return i;
+}
+
+// Where the parts of a record begin, by the bytes of a weight.
+struct Places {
+  Places(const Facts& facts, size_t weight_bytes)
+      : user_header(kBaseWeightsAt + weight_bytes * facts.base_count()),
+        user_weights(user_header + kLayerHeaderBytes),
+        tail(user_weights + weight_bytes * facts.user_count()) {}
+
+  size_t user_header;
+  size_t user_weights;
+  size_t tail;
+};
+
+// Moves a record from one memory to another, and sums what it reads on the way, a piece at a time: the second look at a
+// piece finds it in the first-level cache.
+class Mover {
+ public:
+  Mover(const uint8_t* source, const Checksum* checksum, uint8_t* target)
+      : source_(source), target_(target), checksum_(checksum), crc_(checksum == nullptr ? 0 : checksum->seed) {}
+
+  void Bytes(size_t from, size_t to, size_t count) {
+    Sum(from, count);
+    std::memcpy(target_ + to, source_ + from, count);
+  }
+
+  // move(source, count, target) says whether count weights, of the sizes given, are good; bad(source) finds the first.
+  template <typename Move, typename Bad>
+  void Weights(size_t from, size_t from_bytes, size_t to, size_t to_bytes, size_t count, Move move, Bad bad) {
+    for (size_t i = 0; i < count; i += kPiece) {
+      const size_t piece = count - i < kPiece ? count - i : kPiece;
+      const uint8_t* const source = source_ + from + from_bytes * i;
+      Sum(from + from_bytes * i, from_bytes * piece);
+      if (move(source, piece, target_ + to + to_bytes * i) || result_.status != Status::kOk) continue;
+      result_ = {Status::kWeight, from + from_bytes * (i + bad(source))};
+    }
+  }
+
+  // A wrong checksum says more than the NaN that an accident made.
+  Result result() const {
+    if (checksum_ != nullptr && crc_ != checksum_->expected) return {Status::kChecksum, 0};
+    return result_;
+  }
+
+ private:
+  static constexpr size_t kPiece = 1536;  // Of f32: four times what Crc32c takes three lanes to.
+
+  void Sum(size_t from, size_t count) {
+    if (checksum_ != nullptr) crc_ = Crc32c(crc_, source_ + from, count);
+  }
+
+  const uint8_t* source_;
+  uint8_t* target_;
+  const Checksum* checksum_;
+  uint32_t crc_;
+  Result result_ = {Status::kOk, 0};
+};
+
+template <typename Move, typename Bad>
+Result MoveRecord(Mover mover, size_t length, const Facts& facts, size_t from_bytes, size_t to_bytes, Move move, Bad bad) {
+  const Places from(facts, from_bytes);
+  const Places to(facts, to_bytes);
+  mover.Bytes(0, 0, kBaseWeightsAt);
+  mover.Weights(kBaseWeightsAt, from_bytes, kBaseWeightsAt, to_bytes, facts.base_count(), move, bad);
+  mover.Bytes(from.user_header, to.user_header, kLayerHeaderBytes);
+  mover.Weights(from.user_weights, from_bytes, to.user_weights, to_bytes, facts.user_count(), move, bad);
+  mover.Bytes(from.tail, to.tail, length - from.tail);
+  return mover.result();
+}
+
 // One layer's weights, which start at `offset` of the record.
 Result CopyLayer(const uint8_t* source, size_t count, uint8_t* record, size_t offset) {
   if (CopyFinite(source, count, record + offset)) return {Status::kOk, 0};
@@ -110,8 +189,8 @@ Result CopyLayer(const uint8_t* source, size_t count, uint8_t* record, size_t of
 
 }  // namespace
 
-Result Inspect(const uint8_t* bytes, size_t length, Facts* facts) {
-  Reader reader(bytes, length);
+Result Inspect(const uint8_t* bytes, size_t length, Precision precision, Facts* facts) {
+  Reader reader(bytes, length, precision);
   uint64_t value = 0;
 
   if (reader.Read(&value) && value != kUserIdBytes) reader.Fail(Status::kUserIdLength, 0);
@@ -136,21 +215,20 @@ Result Inspect(const uint8_t* bytes, size_t length, Facts* facts) {
   return reader.result();
 }
 
-Result Copy(const uint8_t* bytes, size_t length, const Facts& facts, uint8_t* target) {
-  const size_t base_count = static_cast<size_t>(facts.rank * facts.input_dim);
-  const size_t user_count = static_cast<size_t>(facts.rank * facts.output_dim);
-  const size_t user_header_at = kBaseWeightsAt + 4 * base_count;
-  const size_t user_weights_at = user_header_at + kLayerHeaderBytes;
-  const size_t tail_at = user_weights_at + 4 * user_count;
-
-  std::memcpy(target, bytes, kBaseWeightsAt);
-  std::memcpy(target + user_header_at, bytes + user_header_at, kLayerHeaderBytes);
-  std::memcpy(target + tail_at, bytes + tail_at, length - tail_at);
-
-  const Result base = CopyLayer(bytes + kBaseWeightsAt, base_count, target, kBaseWeightsAt);
-  if (base.status != Status::kOk) return base;
-  return CopyLayer(bytes + user_weights_at, user_count, target, user_weights_at);
+Result Copy(const uint8_t* bytes, size_t length, const Facts& facts, const Checksum* checksum, uint8_t* target) {
+  return MoveRecord(Mover(bytes, checksum, target), length, facts, 4, 4, CopyFinite, FirstNotFinite);
 }
+
+Result Expand(const uint8_t* bytes, size_t length, const Facts& facts, const Checksum* checksum, uint8_t* target) {
+  return MoveRecord(Mover(bytes, checksum, target), length, facts, 2, 4, BestKernels().from_half, FirstNotFiniteHalf);
+}
+
+Result Halve(const uint8_t* bytes, size_t length, const Facts& facts, uint8_t* target) {
+  const auto where = [](const uint8_t*) { return size_t{0}; };
+  return MoveRecord(Mover(bytes, nullptr, target), length, facts, 4, 2, BestKernels().to_half, where);
+}
+
+size_t HalfSize(const Facts& facts) { return kFixedBytes + 2 * (facts.base_count() + facts.user_count()); }
 
 bool EncodedSize(const Facts& facts, size_t* size) {
   if (facts.rank == 0 || facts.input_dim == 0 || facts.output_dim == 0) return false;
@@ -163,29 +241,27 @@ bool EncodedSize(const Facts& facts, size_t* size) {
 }
 
 Result Encode(const Facts& facts, const uint8_t* user_id, const float* base, const float* user, uint8_t* target) {
-  const uint64_t base_count = facts.rank * facts.input_dim;
-  const uint64_t user_count = facts.rank * facts.output_dim;
-  const size_t user_header_at = kBaseWeightsAt + 4 * static_cast<size_t>(base_count);
-  const size_t user_weights_at = user_header_at + kLayerHeaderBytes;
-  const size_t tail_at = user_weights_at + 4 * static_cast<size_t>(user_count);
+  const uint64_t base_count = facts.base_count();
+  const uint64_t user_count = facts.user_count();
+  const Places at(facts, 4);
 
   Store<uint64_t>(target, kUserIdBytes);
   std::memcpy(target + 8, user_id, kUserIdBytes);
   Store(target + 24, facts.rank);
   Store(target + 32, facts.input_dim);
   Store(target + 40, base_count);
-  Store(target + user_header_at, facts.output_dim);
-  Store(target + user_header_at + 8, facts.rank);
-  Store(target + user_header_at + 16, user_count);
-  Store(target + tail_at, facts.rank);
-  Store(target + tail_at + 8, facts.scaling_factor);
-  Store(target + tail_at + 12, facts.training_iterations);
+  Store(target + at.user_header, facts.output_dim);
+  Store(target + at.user_header + 8, facts.rank);
+  Store(target + at.user_header + 16, user_count);
+  Store(target + at.tail, facts.rank);
+  Store(target + at.tail + 8, facts.scaling_factor);
+  Store(target + at.tail + 12, facts.training_iterations);
 
   const auto* base_bytes = reinterpret_cast<const uint8_t*>(base);
   const auto* user_bytes = reinterpret_cast<const uint8_t*>(user);
-  const Result result = CopyLayer(base_bytes, static_cast<size_t>(base_count), target, kBaseWeightsAt);
+  const Result result = CopyLayer(base_bytes, facts.base_count(), target, kBaseWeightsAt);
   if (result.status != Status::kOk) return result;
-  return CopyLayer(user_bytes, static_cast<size_t>(user_count), target, user_weights_at);
+  return CopyLayer(user_bytes, facts.user_count(), target, at.user_weights);
 }
 
 }  // namespace lora_store

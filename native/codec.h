@@ -23,6 +23,7 @@ enum class Status : int {
   kTrainingIterations = 9,
   kTrailingBytes = 10,
   kWeight = 11,
+  kChecksum = 12,
 };
 
 struct Result {
@@ -37,16 +38,39 @@ struct Facts {
   uint64_t output_dim;
   float scaling_factor;
   uint64_t training_iterations;
+
+  // Of facts that passed Inspect, where neither overflows.
+  size_t base_count() const { return static_cast<size_t>(rank * input_dim); }
+  size_t user_count() const { return static_cast<size_t>(rank * output_dim); }
 };
 
 constexpr uint64_t kMaxSafeInteger = (uint64_t{1} << 53) - 1;
 constexpr size_t kUserIdBytes = 16;
 
-// Checks everything but the weights, of which it has then proved that they lie inside the bytes.
-Result Inspect(const uint8_t* bytes, size_t length, Facts* facts);
+// What a weight takes: a record holds f32; the half of a record, which only caches hold, holds binary16 (docs/format.md).
+enum class Precision : size_t { kHalf = 2, kSingle = 4 };
 
-// Copies a record that passed Inspect, and checks in the same pass that every weight is finite. target holds length bytes.
-Result Copy(const uint8_t* bytes, size_t length, const Facts& facts, uint8_t* target);
+// The CRC-32C that the bytes of a record continue, and what it must have become at their end.
+struct Checksum {
+  uint32_t seed;
+  uint32_t expected;
+};
+
+// Checks everything but the weights, of which it has then proved that they lie inside the bytes.
+Result Inspect(const uint8_t* bytes, size_t length, Precision precision, Facts* facts);
+
+// Copies a record that passed Inspect, and in the same pass checks that every weight is finite, and the checksum unless
+// that is nullptr. target holds length bytes; it is of no use after a failure.
+Result Copy(const uint8_t* bytes, size_t length, const Facts& facts, const Checksum* checksum, uint8_t* target);
+
+// Copy for the half of a record: target holds the EncodedSize() of its facts.
+Result Expand(const uint8_t* bytes, size_t length, const Facts& facts, const Checksum* checksum, uint8_t* target);
+
+// The half of a record that passed Inspect. target holds HalfSize() bytes. kWeight: a weight is too large for a half.
+Result Halve(const uint8_t* bytes, size_t length, const Facts& facts, uint8_t* target);
+
+// Bytes of the half of a record that passed Inspect.
+size_t HalfSize(const Facts& facts);
 
 // Bytes of a record with these dimensions; false when no memory could hold it. Dimensions may be anything.
 bool EncodedSize(const Facts& facts, size_t* size);

@@ -2,6 +2,8 @@
 #include "kernels-paths.h"
 
 #if defined(__AVX512F__)
+#include <immintrin.h>
+
 #include <cstring>
 #include <utility>
 
@@ -10,6 +12,7 @@ namespace avx512 {
 namespace {
 
 constexpr size_t kLanes = 16;
+#include "half-impl.h"
 #include "kernels-impl.h"
 
 }  // namespace

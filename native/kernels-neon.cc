@@ -2,6 +2,8 @@
 #include "kernels-paths.h"
 
 #if defined(__aarch64__) && defined(__GNUC__)
+#include <arm_neon.h>
+
 #include <cstring>
 #include <utility>
 
@@ -10,6 +12,7 @@ namespace neon {
 namespace {
 
 constexpr size_t kLanes = 4;
+#include "half-impl.h"
 #include "kernels-impl.h"
 
 }  // namespace

@@ -11,6 +11,7 @@ namespace {
 
 namespace scalar {
 constexpr size_t kLanes = 1;
+#include "half-impl.h"
 #include "kernels-impl.h"
 }  // namespace scalar
 

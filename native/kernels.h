@@ -6,6 +6,7 @@
 #define LORA_STORE_KERNELS_H_
 
 #include <cstddef>
+#include <cstdint>
 
 namespace lora_store {
 
@@ -40,6 +41,12 @@ struct Kernels {
 
   // user [output_dim × rank] -= preference [output_dim] ⊗ direction [rank]: one step down, or many that share a preference.
   void (*descend)(float* user, size_t output_dim, size_t rank, const float* preference, const float* direction);
+
+  // count f32 at source to halves at target, rounded to nearest even, at any alignment. False: one is too large for a half.
+  bool (*to_half)(const uint8_t* source, size_t count, uint8_t* target);
+
+  // count halves at source to f32 at target, exactly. False: one is NaN or infinite.
+  bool (*from_half)(const uint8_t* source, size_t count, uint8_t* target);
 };
 
 // By name: "avx512", "avx2", "neon", "scalar". nullptr where this CPU or this build has no such lanes.

@@ -16,6 +16,7 @@ export const Corruption = {
   trainingIterations: 9,
   trailingBytes: 10,
   weight: 11,
+  checksum: 12,
 } as const;
 
 export type CorruptionCode = (typeof Corruption)[keyof typeof Corruption];
@@ -32,6 +33,7 @@ const REASONS: Record<number, string> = {
   [Corruption.trainingIterations]: 'training_iterations is larger than 2^53 - 1',
   [Corruption.trailingBytes]: 'bytes follow the end of the record',
   [Corruption.weight]: 'a weight is NaN or infinite',
+  [Corruption.checksum]: 'the checksum does not match',
 };
 
 const VARINTS =

@@ -6,11 +6,11 @@ import { createRequire } from 'node:module';
 import { fileURLToPath } from 'node:url';
 import { corruptError } from './corruption.js';
 import type { Vector } from './matrix.js';
-import { type Codec, type Linear, recordOver } from './record.js';
+import { type Codec, type Linear, type RecordFacts, recordOver, roundedRecordOver } from './record.js';
 import { userIdToBytes } from './user-id.js';
 
 // What native/addon.cc calls kInterface.
-const INTERFACE = 2;
+const INTERFACE = 3;
 
 // Indices into facts: `enum Fact` of native/addon.cc.
 const RANK = 0;
@@ -23,7 +23,11 @@ const OFFSET = 5;
 export interface Addon {
   readonly interface: number;
   /** The private copy of a valid record, its facts in the array; or the code, and in the array the offset. */
-  decode(bytes: Uint8Array, facts: Float64Array): Buffer | number;
+  decode(bytes: Uint8Array, facts: Float64Array, seed?: number, expected?: number): Buffer | number;
+  /** The same of the half of a record. */
+  decodeHalf(bytes: Uint8Array, facts: Float64Array, seed?: number, expected?: number): Buffer | number;
+  /** The half of a valid record; undefined where a weight is too large for one. */
+  halve(record: Uint8Array): Buffer | undefined;
   /** Zero; or the code of a weight that cannot be encoded, and in the array its offset. */
   encode(target: Uint8Array, id: Uint8Array, facts: Float64Array, base: Float32Array, user: Float32Array): number;
   crc32c(bytes: Uint8Array, seed: number): number;
@@ -42,6 +46,9 @@ export interface Kernels {
   project(base: Vector, input: Vector, out: Float32Array): void;
   reflect(user: Vector, preference: Vector, out: Float32Array): void;
   descend(user: Float32Array, preference: Vector, direction: Vector): void;
+  /** False where a number is too large for a half, or a half is no finite number. For tests. */
+  toHalf(floats: Float32Array, halves: Uint16Array): boolean;
+  fromHalf(halves: Uint16Array, floats: Float32Array): boolean;
 }
 
 export type Simd = 'avx512' | 'avx2' | 'neon' | 'scalar';
@@ -111,18 +118,28 @@ function codecOver(addon: Addon): Codec {
   const id = new Uint8Array(16);
   const fact = (index: number) => facts[index] as number;
 
+  const factsRead = (): RecordFacts => ({
+    rank: fact(RANK),
+    inputDim: fact(INPUT_DIM),
+    outputDim: fact(OUTPUT_DIM),
+    scalingFactor: fact(SCALING_FACTOR),
+    trainingIterations: fact(TRAINING_ITERATIONS),
+  });
+
   return {
-    decode(bytes) {
-      const outcome = addon.decode(bytes, facts);
+    decode(bytes, checksum) {
+      const outcome = addon.decode(bytes, facts, checksum?.seed, checksum?.expected);
       if (typeof outcome === 'number') throw corruptError(bytes, outcome, fact(OFFSET));
-      return recordOver(outcome, {
-        rank: fact(RANK),
-        inputDim: fact(INPUT_DIM),
-        outputDim: fact(OUTPUT_DIM),
-        scalingFactor: fact(SCALING_FACTOR),
-        trainingIterations: fact(TRAINING_ITERATIONS),
-      });
+      return recordOver(outcome, factsRead());
     },
+
+    decodeHalf(bytes, checksum) {
+      const outcome = addon.decodeHalf(bytes, facts, checksum?.seed, checksum?.expected);
+      if (typeof outcome === 'number') throw corruptError(bytes, outcome, fact(OFFSET));
+      return roundedRecordOver(outcome, factsRead());
+    },
+
+    halve: (record) => addon.halve(record.bytes),
 
     encodeInto(target, weights, trainingIterations) {
       userIdToBytes(weights.userId, id, 0);

@@ -5,27 +5,62 @@
  */
 import { Corruption, type CorruptionCode, corruptError } from './corruption.js';
 import { crc32cPortable } from './crc32c.js';
+import { floatOf, halfOf } from './half.js';
 import {
   BASE_SHAPE_AT,
   BASE_WEIGHTS_AT,
+  type Checksum,
   type Codec,
   LAYER_HEADER_BYTES,
   type RecordFacts,
+  recordBytes,
   recordOver,
+  roundedRecordOver,
+  TAIL_BYTES,
   USER_ID_AT,
   type Weights,
 } from './record.js';
 import { userIdToBytes } from './user-id.js';
 
+/** The exponent of a half that is no finite number. */
+const INFINITE = 0x7c00;
+
 export const portable: Codec = {
-  decode(bytes) {
-    const facts = inspect(bytes);
+  decode(bytes, checksum) {
+    const facts = inspect(bytes, 4);
     const copy = Buffer.allocUnsafeSlow(bytes.length);
     copy.set(bytes);
     const record = recordOver(copy, facts);
     const bad = firstBadWeight(record);
+    expectChecksum(bytes, checksum);
     if (bad >= 0) throw corruptError(bytes, Corruption.weight, bad);
     return record;
+  },
+
+  decodeHalf(bytes, checksum) {
+    const facts = inspect(bytes, 2);
+    expectChecksum(bytes, checksum);
+    const { rank, inputDim, outputDim } = facts;
+    const target = Buffer.allocUnsafeSlow(recordBytes(rank, inputDim, outputDim));
+    const userHeaderAt = BASE_WEIGHTS_AT + 2 * rank * inputDim;
+    target.set(bytes.subarray(0, BASE_WEIGHTS_AT));
+    target.set(bytes.subarray(userHeaderAt, userHeaderAt + LAYER_HEADER_BYTES), 2 * userHeaderAt - BASE_WEIGHTS_AT);
+    target.set(bytes.subarray(bytes.length - TAIL_BYTES), target.length - TAIL_BYTES);
+    const record = roundedRecordOver(target, facts);
+    expandWeights(bytes, BASE_WEIGHTS_AT, record.base);
+    expandWeights(bytes, userHeaderAt + LAYER_HEADER_BYTES, record.user);
+    return record;
+  },
+
+  halve({ bytes, base, user }) {
+    const target = Buffer.allocUnsafeSlow(bytes.length - 2 * (base.length + user.length));
+    const userHeaderAt = BASE_WEIGHTS_AT + 2 * base.length;
+    bytes.copy(target, 0, 0, BASE_WEIGHTS_AT);
+    bytes.copy(target, userHeaderAt, BASE_WEIGHTS_AT + 4 * base.length);
+    bytes.copy(target, target.length - TAIL_BYTES, bytes.length - TAIL_BYTES);
+    const fits =
+      halveWeights(base, target, BASE_WEIGHTS_AT) && halveWeights(user, target, userHeaderAt + LAYER_HEADER_BYTES);
+    return fits ? target : undefined;
   },
 
   encodeInto(target, weights, trainingIterations) {
@@ -53,8 +88,32 @@ export const portable: Codec = {
   crc32c: crc32cPortable,
 };
 
-/** Everything but the weights themselves, before anything is allocated. */
-function inspect(bytes: Uint8Array): RecordFacts {
+function expandWeights(half: Uint8Array, at: number, target: Float32Array): void {
+  const view = new DataView(half.buffer, half.byteOffset, half.length);
+  for (let i = 0; i < target.length; i++) {
+    const bits = view.getUint16(at + 2 * i, true);
+    if ((bits & INFINITE) === INFINITE) throw corruptError(half, Corruption.weight, at + 2 * i);
+    target[i] = floatOf(bits);
+  }
+}
+
+/** False: one is too large for a half. */
+function halveWeights(weights: Float32Array, target: Buffer, at: number): boolean {
+  return weights.every((weight, i) => {
+    const half = halfOf(weight);
+    target.writeUInt16LE(half, at + 2 * i);
+    return (half & INFINITE) !== INFINITE;
+  });
+}
+
+// A wrong checksum says more than the NaN that an accident made.
+function expectChecksum(bytes: Uint8Array, checksum: Checksum | undefined): void {
+  if (checksum === undefined || crc32cPortable(bytes, checksum.seed) === checksum.expected) return;
+  throw corruptError(bytes, Corruption.checksum, 0);
+}
+
+/** Everything but the weights themselves, of so many bytes each, before anything is allocated. */
+function inspect(bytes: Uint8Array, weightBytes: 2 | 4): RecordFacts {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
   let at = 0;
 
@@ -75,8 +134,8 @@ function inspect(bytes: Uint8Array): RecordFacts {
     const count = length();
     // Division, because rows × columns of hostile lengths would round.
     if (count % rows !== 0 || count / rows !== cols) refuse(Corruption.weightCount, at - 8);
-    if (count > (bytes.length - at) / 4) refuse(Corruption.truncated);
-    at += 4 * count;
+    if (count > (bytes.length - at) / weightBytes) refuse(Corruption.truncated);
+    at += weightBytes * count;
   };
 
   if (readU64(view, take(8)) !== 16) refuse(Corruption.userIdLength, 0);

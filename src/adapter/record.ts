@@ -17,6 +17,8 @@ export interface Weights {
   readonly base: Float32Array;
   /** B, row-major [outputDim × rank]. */
   readonly user: Float32Array;
+  /** Read from a copy in half precision: near the weights that were saved, and not to be trained or saved. */
+  readonly rounded?: true;
 }
 
 export interface AdapterRecord extends Weights {
@@ -66,10 +68,25 @@ export function recordOver(bytes: Buffer, facts: RecordFacts): AdapterRecord {
   };
 }
 
+/** recordOver() for bytes that were expanded from half precision. */
+export function roundedRecordOver(bytes: Buffer, facts: RecordFacts): AdapterRecord {
+  return { ...recordOver(bytes, facts), rounded: true };
+}
+
+/** The CRC-32C that the bytes of a record continue, and what it must have become at their end. */
+export interface Checksum {
+  readonly seed: number;
+  readonly expected: number;
+}
+
 /** What each implementation offers; bytes that reach it are known to be a Uint8Array over memory nobody else writes. */
 export interface Codec {
   /** One private copy of a whole valid record, or AdapterCorruptError. */
-  decode(bytes: Uint8Array): AdapterRecord;
+  decode(bytes: Uint8Array, checksum?: Checksum): AdapterRecord;
+  /** The record that these bytes, its half, were made from, but for the rounding; or AdapterCorruptError. */
+  decodeHalf(bytes: Uint8Array, checksum?: Checksum): AdapterRecord;
+  /** The same record with weights in half precision (docs/format.md); undefined where one is too large for that. */
+  halve(record: AdapterRecord): Buffer | undefined;
   /** Writes a record into target (of exactly recordBytes()); returns the byte of the first NaN or infinite weight, or -1. */
   encodeInto(target: Buffer, weights: Weights, trainingIterations: number): number;
   crc32c(bytes: Uint8Array, seed: number): number;

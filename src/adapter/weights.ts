@@ -42,8 +42,9 @@ export function editWeights(weights: Weights, edit: (base: Float32Array, user: F
 }
 
 // A record's bytes hold the old weights: they must not travel on with new ones.
-function withoutBytes({ userId, rank, inputDim, outputDim, scalingFactor }: Weights): Omit<Weights, 'base' | 'user'> {
-  return { userId, rank, inputDim, outputDim, scalingFactor };
+function withoutBytes(weights: Weights): Omit<Weights, 'base' | 'user'> {
+  const { userId, rank, inputDim, outputDim, scalingFactor, rounded } = weights;
+  return { userId, rank, inputDim, outputDim, scalingFactor, ...(rounded && { rounded }) };
 }
 
 function parseShape(shape: AdapterShape): Required<AdapterShape> {

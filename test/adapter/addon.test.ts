@@ -30,13 +30,15 @@ describe('decode', () => {
     ['no facts', [bytes]],
     ['facts of another type', [bytes, new Float32Array(6)]],
     ['too few facts', [bytes, new Float64Array(5)]],
+    ['a seed without a checksum', [bytes, facts(), 0]],
+    ['a checksum that is no number', [bytes, facts(), 0, '0']],
   ])('throws a TypeError on %s', (_, args) => {
     expect(() => native.decode(...(args as Parameters<Addon['decode']>))).toThrow(TypeError);
   });
 
   test('ignores what follows its arguments', () => {
     const decode = native.decode as (...args: unknown[]) => unknown;
-    expect(decode(bytes, facts(), 1, 2, 3)).toEqual(bytes);
+    expect(decode(bytes, facts(), undefined, undefined, 3)).toEqual(bytes);
   });
 });
 
