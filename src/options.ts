@@ -60,6 +60,7 @@ export interface ResolvedOptions {
   readonly createMissingUsers: boolean;
   /** LORA_STORE_GUARD: memory sums each entry up again when it is used. */
   readonly guard: boolean;
+  readonly redisEncoding: 'f32' | 'f16';
 }
 
 const KNOWN = [
@@ -85,10 +86,6 @@ const MAX_TIMER_MS = 2 ** 31 - 1;
 export function parseOptions(options: LoRAStorageOptions = {}, env: NodeJS.ProcessEnv = process.env): ResolvedOptions {
   if (typeof options !== 'object' || options === null) throw new TypeError('options must be an object');
   refuseUnknown('option', options, KNOWN);
-  const { redisEncoding = 'f32' } = options;
-  if (redisEncoding !== 'f32') {
-    throw new RangeError(`redisEncoding '${redisEncoding}' is not available in this version: use 'f32'`);
-  }
   return Object.freeze({
     postgres: Object.freeze(parsePostgres(options.postgres ?? env.DATABASE_URL)),
     redis: parseRedis(options.redis ?? env.REDIS_URL),
@@ -103,6 +100,7 @@ export function parseOptions(options: LoRAStorageOptions = {}, env: NodeJS.Proce
     changeFeed: flag('changeFeed', options.changeFeed, true),
     createMissingUsers: flag('createMissingUsers', options.createMissingUsers, false),
     guard: parseGuard(env.LORA_STORE_GUARD),
+    redisEncoding: parseEncoding(options.redisEncoding),
   });
 }
 
@@ -156,6 +154,11 @@ function parseMemory(memory: LoRAStorageOptions['memory']): ResolvedOptions['mem
   }
   refuseUnknown('option memory.', memory ?? {}, ['maxBytes']);
   return Object.freeze({ maxBytes: integer('memory.maxBytes', memory?.maxBytes, 256 * 1024 * 1024, 1, 2 ** 53 - 1) });
+}
+
+function parseEncoding(encoding: LoRAStorageOptions['redisEncoding'] = 'f32'): 'f32' | 'f16' {
+  if (encoding === 'f32' || encoding === 'f16') return encoding;
+  throw new RangeError(`option redisEncoding is 'f32' or 'f16', not ${JSON.stringify(encoding)}`);
 }
 
 function parseGuard(value = '0'): boolean {

@@ -27,6 +27,7 @@ describe('defaults', () => {
       changeFeed: true,
       createMissingUsers: false,
       guard: false,
+      redisEncoding: 'f32',
     });
   });
 
@@ -126,7 +127,6 @@ test.each([
   ['namespace', { namespace: 'a{b' }],
   ['namespace', { namespace: 'x'.repeat(65) }],
   ['namespace', { namespace: null }],
-  ['redisEncoding', { redisEncoding: 'f16' }],
   ['redisEncoding', { redisEncoding: 'f8' }],
   ['changeFeed', { changeFeed: 'yes' }],
   ['createMissingUsers', { createMissingUsers: 1 }],

@@ -8,6 +8,7 @@ import { implementation } from './implementation.js';
 import {
   type AdapterRecord,
   BASE_WEIGHTS_AT,
+  type Checksum,
   LAYER_HEADER_BYTES,
   recordBytes,
   recordOver,
@@ -35,9 +36,20 @@ export function decodeAdapter(bytes: Uint8Array): UserLoRAAdapter {
 }
 
 /** A private record of these bytes, which may change afterwards. Throws AdapterCorruptError. */
-export function decodeRecord(bytes: Uint8Array): AdapterRecord {
+export function decodeRecord(bytes: Uint8Array, checksum?: Checksum): AdapterRecord {
   expectBytes(bytes);
-  return implementation.codec.decode(bytes);
+  return implementation.codec.decode(bytes, checksum);
+}
+
+/** The same of what halve() made: the record, rounded. */
+export function decodeHalf(bytes: Uint8Array, checksum?: Checksum): AdapterRecord {
+  expectBytes(bytes);
+  return implementation.codec.decodeHalf(bytes, checksum);
+}
+
+/** The record with its weights in half precision; undefined where one is too large for that. */
+export function halve(record: AdapterRecord): Buffer | undefined {
+  return implementation.codec.halve(record);
 }
 
 /** The record of this adapter as it is now: the very one it was loaded from when nothing changed, so not to be written to. */

@@ -1,4 +1,5 @@
 /** The caller's numbers and names, checked before anything is asked or sent. Each error says what would do. */
+import type { Weights } from '../adapter/record.js';
 import { parseAdapterName, parseUserId } from '../adapter/user-id.js';
 import { type Key, keyOf } from '../coherence/key.js';
 import { InvalidAdapterError } from '../errors.js';
@@ -22,6 +23,14 @@ export function parseExpectedVersion(version: number | undefined): number | unde
 
 export function parseTrainingIterations(iterations: number): void {
   whole('trainingIterations', iterations, 0);
+}
+
+/** With each round of loading rounded weights, training and saving, a little more of them would be lost. */
+export function refuseRounded({ rounded }: Weights): void {
+  if (!rounded) return;
+  throw new InvalidAdapterError(
+    'these weights were loaded from a copy in half precision: load with { exact: true } what is to be trained and saved',
+  );
 }
 
 export function parseKeepLatest(keepLatest: number): number {

@@ -5,7 +5,7 @@
 import { Flights } from '../coherence/flight.js';
 import type { Coherence } from '../coherence/head.js';
 import type { Key } from '../coherence/key.js';
-import { type AskPostgres, LoadSteps, type Next, type Serve } from '../coherence/load.js';
+import { type AskPostgres, type Held, LoadSteps, type Next, type Serve } from '../coherence/load.js';
 import { AdapterCorruptError, StorageOverloadedError, StorageUnavailableError } from '../errors.js';
 import type { Entry } from '../tiers/entry.js';
 import type { MemoryTier } from '../tiers/memory.js';
@@ -51,9 +51,11 @@ interface Asking extends Begun {
 export class Loader {
   readonly #parts: Parts;
   readonly #flights: Flights<Loaded>;
+  readonly #exactMemory: Held<Entry> | undefined;
 
   constructor(parts: Parts) {
     this.#parts = parts;
+    this.#exactMemory = parts.memory && withoutRounded(parts.memory);
     this.#flights = new Flights(parts.maxStalenessMs);
   }
 
@@ -109,9 +111,28 @@ export class Loader {
     return keys.map((key) => answers.get(key.id) as Loaded | AdapterCorruptError);
   }
 
+  /** load(), but never of a copy whose weights were rounded: then Postgres is asked. */
+  async loadExact(key: Key, signal?: AbortSignal): Promise<Loaded> {
+    const loaded = await this.load(key, signal);
+    if (!loaded.entry.record?.rounded) return loaded;
+    return await this.#flights.join(exactId(key), () => this.#parts.tasks.track(this.#fetch(key, true)), signal);
+  }
+
+  /** loadMany() in the same way, in one more round trip. */
+  async loadManyExact(keys: readonly Key[]): Promise<(Loaded | AdapterCorruptError)[]> {
+    const loaded = await this.loadMany(keys);
+    const rounded = keys.filter((_, i) => (loaded[i] as Partial<Loaded>).entry?.record?.rounded);
+    if (rounded.length === 0) return loaded;
+    const cold = [...new Map(rounded.map((key) => [key.id, key])).values()];
+    const fetched = await Promise.all(this.#fetchMany(cold, true).map((fetching) => fetching.catch(onlyCorrupt)));
+    const answers = new Map(cold.map((key, i) => [key.id, fetched[i] as Loaded | AdapterCorruptError]));
+    return keys.map((key, i) => answers.get(key.id) ?? (loaded[i] as Loaded | AdapterCorruptError));
+  }
+
   /** Later loads of this key start a flight of their own. */
   detach(key: Key): void {
     this.#flights.detach(key.id);
+    this.#flights.detach(exactId(key));
   }
 
   /** What memory may serve now, counted as a hit or a miss. */
@@ -122,9 +143,9 @@ export class Loader {
     return entry;
   }
 
-  async #fetch(key: Key): Promise<Loaded> {
+  async #fetch(key: Key, exact = false): Promise<Loaded> {
     const { redis, postgres } = this.#parts;
-    const steps = this.#steps(key);
+    const steps = this.#steps(key, exact);
     const redisUntil = redis?.deadline();
     let next = steps.begin(performance.now());
     if (next.do === 'read redis' && redis !== undefined)
@@ -137,9 +158,9 @@ export class Loader {
   }
 
   /** A fetch for each, whose questions go out together. Each ends for itself: what Redis has does not wait for Postgres. */
-  #fetchMany(keys: readonly Key[]): Promise<Loaded>[] {
+  #fetchMany(keys: readonly Key[], exact = false): Promise<Loaded>[] {
     if (keys.length === 0) return [];
-    const begun = this.#readRedis(keys);
+    const begun = this.#readRedis(keys, exact);
     const answers = begun.then((all) => this.#askPostgres(all));
     const fetches = keys.map(async (key, i) => {
       const one = (await begun)[i] as Begun;
@@ -155,10 +176,10 @@ export class Loader {
   }
 
   /** The Redis half of a fetch of many. */
-  async #readRedis(keys: readonly Key[]): Promise<Begun[]> {
+  async #readRedis(keys: readonly Key[], exact: boolean): Promise<Begun[]> {
     const now = performance.now();
     const begun = keys.map((key): Begun => {
-      const steps = this.#steps(key);
+      const steps = this.#steps(key, exact);
       return { key, steps, next: steps.begin(now) };
     });
     const reading = begun.filter(({ next }) => next.do === 'read redis');
@@ -197,9 +218,10 @@ export class Loader {
     }
   }
 
-  #steps(key: Key): Steps {
-    const { coherence, memory, redis, maxStalenessMs, staleIfErrorMs } = this.#parts;
-    return new LoadSteps(key, coherence, memory, { redis: redis !== undefined, maxStalenessMs, staleIfErrorMs });
+  #steps(key: Key, exact: boolean): Steps {
+    const { coherence, redis, maxStalenessMs, staleIfErrorMs } = this.#parts;
+    const [memory, asksRedis] = exact ? [this.#exactMemory, false] : [this.#parts.memory, redis !== undefined];
+    return new LoadSteps(key, coherence, memory, { redis: asksRedis, maxStalenessMs, staleIfErrorMs });
   }
 
   #fromRedis(key: Key, served: Serve<Entry, Buffer>): Loaded {
@@ -239,6 +261,24 @@ export class Loader {
 
 function asksPostgres(begun: Begun): begun is Asking {
   return begun.next.do === 'ask postgres';
+}
+
+/** Of the flights that bring the weights as they were saved. */
+function exactId(key: Key): string {
+  return `${key.id} exact`;
+}
+
+/** `memory`, in which nothing that was rounded can be seen. */
+function withoutRounded(memory: MemoryTier): Held<Entry> {
+  return {
+    get(userId, adapterName) {
+      const entry = memory.get(userId, adapterName);
+      return entry?.record?.rounded ? undefined : entry;
+    },
+    put: (key, entry) => memory.put(key, entry),
+    dropBelow: (key, revision) => memory.dropBelow(key, revision),
+    unverify: (key) => memory.unverify(key),
+  };
 }
 
 function onlyCorrupt(error: unknown): AdapterCorruptError {

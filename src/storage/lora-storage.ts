@@ -2,7 +2,7 @@
  * The storage object: what a caller may ask, in the order it happens. Checks the question, lets the loader or the writer
  * answer it, and turns absence into AdapterNotFoundError. How a load goes is in loader.ts, how a write goes in writer.ts.
  */
-import { adapterFromRecord, UserLoRAAdapter } from '../adapter/adapter.js';
+import { adapterFromRecord, UserLoRAAdapter, weightsOf } from '../adapter/adapter.js';
 import { encodeRecord } from '../adapter/codec.js';
 import { parseUserId } from '../adapter/user-id.js';
 import { untilAborted } from '../coherence/flight.js';
@@ -43,7 +43,7 @@ export class LoRAStorage {
    * Stores a new version and returns its number, once Postgres has committed it. The adapter is read before this returns
    * its promise: what the caller changes afterwards is not saved.
    * expectedVersion: commit only if that is the latest existing version (0: there is none), else VersionConflictError.
-   * InvalidAdapterError, UserNotFoundError, StorageUnavailableError: nothing was saved. SaveOutcomeUnknownError when the
+   * InvalidAdapterError (its weights were loaded in half precision, say), UserNotFoundError, StorageUnavailableError: nothing was saved. SaveOutcomeUnknownError when the
    * connection died before the commit was confirmed.
    */
   async saveAdapter(
@@ -57,6 +57,7 @@ export class LoRAStorage {
     input.parseTrainingIterations(adapter.trainingIterations);
     const call = input.parseCall('saveAdapter', options, ['expectedVersion']);
     const expectedVersion = input.parseExpectedVersion(call.expectedVersion);
+    input.refuseRounded(weightsOf(adapter));
     const record = encodeRecord(adapter);
     return (await this.#track(this.#parts.writer.save(key, record, expectedVersion))).version;
   }
@@ -67,11 +68,10 @@ export class LoRAStorage {
     adapterName: string = input.DEFAULT_NAME,
     options?: CallOptions,
   ): Promise<UserLoRAAdapter> {
-    const hit =
-      options?.signal === undefined && this.#closing === undefined ? this.#hit(userId, adapterName) : undefined;
+    const hit = options === undefined && this.#closing === undefined ? this.#hit(userId, adapterName) : undefined;
     if (hit !== undefined) return hit;
     const key = this.#key(userId, adapterName);
-    return present(key, (await this.#parts.loader.load(key, options?.signal)).entry);
+    return present(key, (await this.#load(key, options)).entry);
   }
 
   /** loadAdapter, with where it came from. */
@@ -81,7 +81,7 @@ export class LoRAStorage {
     options?: CallOptions,
   ): Promise<LoadedAdapter> {
     const key = this.#key(userId, adapterName);
-    const { entry, tier, stale } = await this.#parts.loader.load(key, options?.signal);
+    const { entry, tier, stale } = await this.#load(key, options);
     const adapter = present(key, entry);
     const verifiedAgeMs = Math.max(0, performance.now() - this.#parts.coherence.knownLatestAt(entry));
     return { adapter, version: entry.version, revision: entry.revision, tier, verifiedAgeMs, stale };
@@ -95,7 +95,7 @@ export class LoRAStorage {
     return key.userId === userId ? undefined : this.#hit(key.userId, adapterName);
   }
 
-  /** That version, latest or not. Rejects as loadAdapter does. */
+  /** That version, latest or not, its weights as they were saved. Rejects as loadAdapter does. */
   async loadAdapterVersion(
     userId: string,
     adapterName: string,
@@ -107,7 +107,7 @@ export class LoRAStorage {
     options?.signal?.throwIfAborted();
     const { loader, postgres } = this.#parts;
     const latest = loader.peek(key.userId, key.adapterName);
-    if (latest?.version === version) return present(key, latest);
+    if (latest?.version === version && !latest.record?.rounded) return present(key, latest);
     const row = await this.#abortable(postgres.loadVersion(key, version), options);
     if (row === undefined) throw new AdapterNotFoundError(key.userId, key.adapterName, version);
     return adapterFromRecord(row.record, row.updatedAt);
@@ -157,7 +157,7 @@ export class LoRAStorage {
     const { signal } = options;
     const budgetMs = input.parseBudget(options.budgetMs);
     try {
-      const load = this.#parts.loader.load(key, signal);
+      const load = this.#load(key, options);
       return present(key, (await (budgetMs === undefined ? load : within(load, budgetMs, 'the adapter'))).entry);
     } catch (error) {
       if (signal?.aborted || error instanceof StorageClosedError) throw error;
@@ -277,12 +277,21 @@ export class LoRAStorage {
     return entry?.record && adapterFromRecord(entry.record, entry.updatedAt);
   }
 
+  #load(key: Key, options: CallOptions | undefined): Promise<Loaded> {
+    const { loader } = this.#parts;
+    return options?.exact === true ? loader.loadExact(key, options.signal) : loader.load(key, options?.signal);
+  }
+
   async #loadMany(keys: readonly AdapterKey[], options?: CallOptions): Promise<(Entry | AdapterCorruptError)[]> {
     this.#open();
     if (!Array.isArray(keys)) throw new InvalidAdapterError('the keys are an array of { userId, adapterName }');
     const parsed = keys.map(({ userId, adapterName = input.DEFAULT_NAME }) => this.#key(userId, adapterName));
+    const { loader } = this.#parts;
     options?.signal?.throwIfAborted();
-    const answers = await this.#abortable(this.#parts.loader.loadMany(parsed), options);
+    const answers = await this.#abortable(
+      options?.exact === true ? loader.loadManyExact(parsed) : loader.loadMany(parsed),
+      options,
+    );
     return answers.map((answer: Loaded | AdapterCorruptError) =>
       answer instanceof AdapterCorruptError ? answer : answer.entry,
     );

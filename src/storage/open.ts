@@ -89,7 +89,7 @@ async function build(options: ResolvedOptions, closers: Closer[], close: () => P
   if (options.redis !== undefined) {
     const connections = await connectRedis(options.redis, redisTimeoutMs);
     closers.push(() => connections.close());
-    const limits = { namespace, timeoutMs: redisTimeoutMs, ttlMs: redisTtlMs };
+    const limits = { namespace, timeoutMs: redisTimeoutMs, ttlMs: redisTtlMs, encoding: options.redisEncoding };
     redis = new RedisTier(connections.client, limits, {
       ...report('redis'),
       corrupt: ({ userId, adapterName }, reason) =>

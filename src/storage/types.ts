@@ -24,4 +24,9 @@ export interface AdapterKey {
 export interface CallOptions {
   /** Aborted: the call rejects with the signal's reason; others who wait for the same adapter are not disturbed. */
   signal?: AbortSignal;
+  /**
+   * The weights as they were saved: a copy in half precision (`redisEncoding: 'f16'`) is passed over. What is trained and
+   * saved again has to be loaded so. Default false.
+   */
+  exact?: boolean;
 }

@@ -51,10 +51,15 @@ export class MemoryTier {
     return slot.entry;
   }
 
-  /** Keeps `entry` unless what is held is newer. Returns what is held afterwards, if anything. */
-  put(key: Key, entry: Entry): Entry | undefined {
+  /**
+   * Keeps `entry` unless what is held is newer; of a revision whose weights are held as they were saved, the rounded ones
+   * bring only their stamp. Returns what is held afterwards, if anything.
+   */
+  put(key: Key, read: Entry): Entry | undefined {
     let slot = this.#slot(key);
-    if (slot !== undefined && !supersedes(entry, slot.entry)) return slot.entry;
+    if (slot !== undefined && !supersedes(read, slot.entry)) return slot.entry;
+    const held = slot?.entry.revision === read.revision ? slot.entry.record : undefined;
+    const entry = read.record?.rounded && held && !held.rounded ? { ...read, record: held } : read;
     // lru-cache takes the size of a value that is new to it and of no other: an entry of another size leaves first.
     if (slot !== undefined && sizeOf(slot.entry) !== sizeOf(entry)) {
       this.#lru.delete(slot);

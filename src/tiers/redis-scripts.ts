@@ -7,7 +7,8 @@ const HELD = `
 local held = redis.pcall('GETRANGE', KEYS[1], 0, 47)
 if type(held) ~= 'string' then held = '?' end
 local function revision()
-  if #held == 48 and string.sub(held, 1, 4) == 'LRS1' then return (struct.unpack('<d', string.sub(held, 9, 16))) end
+  local magic = string.sub(held, 1, 4)
+  if #held == 48 and (magic == 'LRS1' or magic == 'LRH1') then return (struct.unpack('<d', string.sub(held, 9, 16))) end
   return -1
 end
 `;

@@ -10,7 +10,7 @@ import { within } from '../deadline.js';
 import type { OutageEvents } from './breaker.js';
 import type { Entry } from './entry.js';
 import { isRefusal, RedisCalls } from './redis-calls.js';
-import { decodeEntry, encodeEntry, fillToken, HEADER_BYTES, isFillToken } from './redis-entry.js';
+import { decodeEntry, encodeEntry, fillToken, HEADER_BYTES, isFillToken, type RedisEncoding } from './redis-entry.js';
 import { CLEAR, DROP, FILL, RESTAMP, WRITE } from './redis-scripts.js';
 import { KEEP, READ, REMOVE } from './refusals.js';
 
@@ -49,6 +49,7 @@ export class RedisTier {
   readonly #prefix: string;
   readonly #timeoutMs: number;
   readonly #ttlMs: number;
+  readonly #encoding: RedisEncoding;
   readonly #calls: RedisCalls;
 
   /** Loads answered from here, and those that were not. */
@@ -61,13 +62,14 @@ export class RedisTier {
 
   constructor(
     client: Redis | Cluster,
-    options: { namespace: string; timeoutMs: number; ttlMs: number },
+    options: { namespace: string; timeoutMs: number; ttlMs: number; encoding?: RedisEncoding },
     events: RedisTierEvents,
   ) {
     this.#client = client;
     this.#prefix = `${options.namespace}:${FORMAT}:`;
     this.#timeoutMs = options.timeoutMs;
     this.#ttlMs = options.ttlMs;
+    this.#encoding = options.encoding ?? 'f32';
     this.#events = events;
     for (const [name, lua] of Object.entries({
       Fill: FILL,
@@ -140,18 +142,20 @@ export class RedisTier {
 
   /** After a load from Postgres: keeps `entry` if what was `seen` before that load still stands. */
   async fill(key: Key, seen: Buffer, entry: Entry): Promise<void> {
-    await this.#fenced(() => this.#scripts.loraFill(this.redisKey(key), seen, encodeEntry(key, entry), this.#ttl()));
+    const value = encodeEntry(key, entry, this.#encoding);
+    await this.#fenced(() => this.#scripts.loraFill(this.redisKey(key), seen, value, this.#ttl()));
   }
 
   /** After a load found the entry that was `seen` to be the latest still. */
   async restamp(key: Key, seen: Buffer, entry: Entry): Promise<void> {
+    // The body stays as it stands there: in half precision where it was read rounded, and only there.
     const header = encodeEntry(key, entry).subarray(0, HEADER_BYTES);
     await this.#fenced(() => this.#scripts.loraRestamp(this.redisKey(key), seen, header));
   }
 
   /** After a save: keeps `entry` unless something newer stands there. False: Redis did not answer. */
   async write(key: Key, entry: Entry): Promise<boolean> {
-    const value = encodeEntry(key, entry);
+    const value = encodeEntry(key, entry, this.#encoding);
     return await this.#fenced(() => this.#scripts.loraWrite(this.redisKey(key), entry.revision, value, this.#ttl()));
   }
 

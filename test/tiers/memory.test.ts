@@ -79,6 +79,19 @@ describe('fence', () => {
     expect(memory.get(key.userId, key.adapterName)).toMatchObject({ verifiedAt: 20, xid: 20 });
   });
 
+  test('weights that are held as they were saved do not give way to the rounded ones of the same revision', () => {
+    const memory = new MemoryTier(1e6);
+    const key = newKey();
+    const [exact, newer] = [recordOf(key, 1), recordOf(key, 2)];
+    memory.put(key, entryOf(key, 1, { record: { ...exact, rounded: true } }));
+    memory.put(key, entryOf(key, 1, { record: exact, verifiedAt: 10 }));
+    memory.put(key, entryOf(key, 1, { record: { ...exact, rounded: true }, verifiedAt: 20 }));
+    expect(memory.get(key.userId, key.adapterName)).toMatchObject({ verifiedAt: 20 });
+    expect(memory.get(key.userId, key.adapterName)?.record).toBe(exact);
+    memory.put(key, entryOf(key, 2, { record: { ...newer, rounded: true } }));
+    expect(memory.get(key.userId, key.adapterName)?.record?.rounded).toBe(true);
+  });
+
   test('an unverified entry keeps its body and gives way to any reading that is not older', () => {
     const memory = new MemoryTier(1e6);
     const key = newKey();
