@@ -15,6 +15,7 @@ const COLUMNS = {
     adapter_name: 'character varying(100)',
     version: 'integer',
     weights: 'bytea',
+    checksum: 'bigint',
     size_bytes: 'bigint',
     training_iterations: 'integer',
     created_at: 'timestamp with time zone',
@@ -32,6 +33,7 @@ const COLUMNS = {
 const TRIGGERS = {
   lora_adapters: {
     lora_adapters_touch: 'lora_adapters_touch',
+    lora_adapters_clear_checksum: 'lora_adapters_clear_checksum',
     lora_adapters_lock_head: 'lora_adapters_lock_head',
     lora_adapters_settle_insert: 'lora_adapters_settle_heads',
     lora_adapters_settle_update: 'lora_adapters_settle_heads',

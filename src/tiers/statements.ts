@@ -23,6 +23,9 @@ const RECORDS = columnTypes((raw): AdapterRecord | AdapterCorruptError => {
 const SEEN = `pg_snapshot_xmin(pg_current_snapshot()), ${SERVER_ID}`;
 const NEXT_REVISION = 'greatest(h.revision + 1, (extract(epoch from clock_timestamp()) * 1000000)::int8)';
 
+/** Null where there is no row, or the caller holds it already. */
+export type BodyColumn = AdapterRecord | AdapterCorruptError | null;
+
 export type StampColumns = [xid: number, server: number];
 
 /** revision and version are null where no head exists; the body is null where the revision is the one already known. */
@@ -30,14 +33,16 @@ export type LoadRow = [
   revision: number | null,
   version: number | null,
   updatedAt: number | null,
-  body: AdapterRecord | AdapterCorruptError | null,
+  body: BodyColumn,
+  /** CRC-32C of the body; null where its writer computed none. */
+  checksum: number | null,
   ...StampColumns,
 ];
 
 /** $1 user, $2 name, $3 revision whose body the caller holds (-1: none). Always one row. */
 export const LOAD = statement(
   'load',
-  `select h.revision, h.latest_version, b.updated_at, b.weights, ${SEEN}
+  `select h.revision, h.latest_version, b.updated_at, b.weights, b.checksum, ${SEEN}
    from (select $1::uuid as user_id, $2::varchar as adapter_name) k
    left join lora_adapter_heads h on h.user_id = k.user_id and h.adapter_name = k.adapter_name
    left join lora_adapters b on b.user_id = h.user_id and b.adapter_name = h.adapter_name
@@ -48,7 +53,7 @@ export const LOAD = statement(
 /** LOAD for many: arrays of the same three. One row each, in order, all of one snapshot. */
 export const LOAD_MANY = statement(
   'load_many',
-  `select h.revision, h.latest_version, b.updated_at, b.weights, ${SEEN}
+  `select h.revision, h.latest_version, b.updated_at, b.weights, b.checksum, ${SEEN}
    from unnest($1::uuid[], $2::varchar[], $3::int8[]) with ordinality as k(user_id, adapter_name, known, position)
    left join lora_adapter_heads h on h.user_id = k.user_id and h.adapter_name = k.adapter_name
    left join lora_adapters b on b.user_id = h.user_id and b.adapter_name = h.adapter_name
@@ -60,7 +65,7 @@ export const LOAD_MANY = statement(
 /** $1 user, $2 name, $3 version. */
 export const LOAD_VERSION = statement(
   'load_version',
-  'select weights, updated_at from lora_adapters where user_id = $1 and adapter_name = $2 and version = $3',
+  'select weights, checksum, updated_at from lora_adapters where user_id = $1 and adapter_name = $2 and version = $3',
   RECORDS,
 );
 
@@ -75,8 +80,8 @@ export type SaveRow = [
 
 const BODY_AND_ANSWER = `
   body as (
-    insert into lora_adapters (user_id, adapter_name, version, weights, size_bytes, training_iterations)
-    select $1, $2, last_version, $3::bytea, octet_length($3::bytea), $4::int4 from head
+    insert into lora_adapters (user_id, adapter_name, version, weights, checksum, size_bytes, training_iterations)
+    select $1, $2, last_version, $3::bytea, $6::int8, octet_length($3::bytea), $4::int4 from head
     returning updated_at
   )
   select exists (select from owner), head.last_version, head.revision, body.updated_at,
@@ -86,7 +91,7 @@ const BODY_AND_ANSWER = `
 const OWNER = 'owner as (select id from users where id = $1 for key share)';
 
 /**
- * $1 user, $2 name, $3 record, $4 training iterations, $5 true: only if no version exists. The head is taken first and
+ * $1 user, $2 name, $3 record, $4 training iterations, $5 true: only if no version exists, $6 checksum of $3. The head is taken first and
  * bumped here, so that the revision returned is the one that stays; the triggers find nothing left to do.
  */
 export const SAVE = statement(
@@ -162,8 +167,8 @@ export const NEXT_HEAD = statement(
 /** $3 the version to bring back, $4 its new number. */
 export const COPY_VERSION = statement(
   'copy_version',
-  `insert into lora_adapters (user_id, adapter_name, version, weights, size_bytes, training_iterations)
-   select user_id, adapter_name, $4, weights, size_bytes, training_iterations from lora_adapters
+  `insert into lora_adapters (user_id, adapter_name, version, weights, checksum, size_bytes, training_iterations)
+   select user_id, adapter_name, $4, weights, checksum, size_bytes, training_iterations from lora_adapters
    where user_id = $1 and adapter_name = $2 and version = $3`,
 );
 

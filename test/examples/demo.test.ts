@@ -88,7 +88,7 @@ test('on the servers of two URLs: migrates, shows everything, and goes on from i
   const env = { DATABASE_URL: database.url, REDIS_URL: redis.url };
   const first = await runDemo(env);
   expect(first).not.toContain('\u001b');
-  expect(section(first, 'Servers')).toContain('applied 001_users, 002_lora_adapters, 003_adapter_heads');
+  expect(section(first, 'Servers')).toContain('applied 001_users, 002_lora_adapters, 003_adapter_heads, 004_checksums');
   expect(section(first, 'Servers')).toMatch(/Redis +\d\S*, named by REDIS_URL/);
 
   const records = section(first, 'Records that the Rust crate wrote');

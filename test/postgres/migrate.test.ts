@@ -11,7 +11,7 @@ import { withClient } from '../support/template.js';
 import { dumpSchema } from './support/dump.js';
 import { applyFiles, waysToApply } from './support/migration-files.js';
 
-const ALL = ['001_users', '002_lora_adapters', '003_adapter_heads'];
+const ALL = ['001_users', '002_lora_adapters', '003_adapter_heads', '004_checksums'];
 const run = promisify(execFile);
 
 let database: TestDatabase;
@@ -71,13 +71,13 @@ describe('migrate', () => {
     expect(schema).toBe(await goldenSchema());
     expect(await migrate({ postgres })).toEqual([]);
 
-    expect(await migrate({ postgres, direction: 'down' })).toEqual(['003_adapter_heads']);
-    expect(await migrate({ postgres, direction: 'down', count: 9 })).toEqual(['002_lora_adapters', '001_users']);
+    expect(await migrate({ postgres, direction: 'down' })).toEqual(['004_checksums']);
+    expect(await migrate({ postgres, direction: 'down', count: 9 })).toEqual(ALL.slice(0, 3).reverse());
     expect(await schemaOf(postgres)).toBe('');
     expect(await migrate({ postgres, direction: 'down' })).toEqual([]);
 
     expect(await migrate({ postgres, count: 2 })).toEqual(['001_users', '002_lora_adapters']);
-    expect(await migrate({ postgres })).toEqual(['003_adapter_heads']);
+    expect(await migrate({ postgres })).toEqual(ALL.slice(2));
     expect(await schemaOf(postgres)).toBe(schema);
     for (const word of words) expect(word).not.toHaveBeenCalled();
   });
@@ -109,7 +109,7 @@ describe('migrate', () => {
         .then(() => client.query('select latest_version from lora_adapter_heads')),
     );
     expect(rows).toEqual([{ latest_version: 1 }]);
-    expect(await migrate({ postgres: tenant, direction: 'down', count: 3 })).toEqual([...ALL].reverse());
+    expect(await migrate({ postgres: tenant, direction: 'down', count: 4 })).toEqual([...ALL].reverse());
   });
 
   test("leaves a caller's pool open, and gives its client back", async () => {
@@ -232,7 +232,7 @@ describe('lora-store migrate', () => {
     const env = { DATABASE_URL: postgres };
     expect((await lora(['migrate', 'up'], env)).stdout).toBe(ALL.map((name) => `up ${name}\n`).join(''));
     expect((await lora(['migrate', 'down', '--count', '2'], env)).stdout).toBe(
-      'down 003_adapter_heads\ndown 002_lora_adapters\n',
+      'down 004_checksums\ndown 003_adapter_heads\n',
     );
   });
 

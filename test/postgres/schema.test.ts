@@ -53,7 +53,10 @@ describe('checkSchema', () => {
     ['drop table lora_adapters', 'table lora_adapters'],
     ['drop table users cascade', 'table users'],
     ['set local search_path = pg_catalog', 'table lora_adapter_heads (and 2 more)'],
-    ['alter table lora_adapters drop column weights', 'column lora_adapters.weights of type bytea'],
+    [
+      'alter table lora_adapters drop column weights cascade',
+      'column lora_adapters.weights of type bytea (and 1 more)',
+    ],
     [
       'alter table lora_adapter_heads alter column revision type integer using 1',
       'column lora_adapter_heads.revision of type bigint',
