@@ -12,7 +12,8 @@
 #include <intrin.h>
 #define LORA_STORE_CRC_TARGET
 #else
-#define LORA_STORE_CRC_TARGET __attribute__((target("sse4.2")))
+// Two names for one thing: a clang that was told of a baseline without crc32 does not take it from sse4.2.
+#define LORA_STORE_CRC_TARGET __attribute__((target("sse4.2,crc32")))
 #endif
 #elif (defined(__aarch64__) || defined(_M_ARM64)) && !defined(__AARCH64EB__)
 #define LORA_STORE_CRC_ARM 1
