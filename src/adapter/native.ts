@@ -6,6 +6,7 @@ import { createRequire } from 'node:module';
 import { fileURLToPath } from 'node:url';
 import { corruptError } from './corruption.js';
 import type { Vector } from './matrix.js';
+import { damageOf } from './prebuilt.js';
 import { type Codec, type Linear, type RecordFacts, recordOver, roundedRecordOver } from './record.js';
 import { userIdToBytes } from './user-id.js';
 
@@ -70,6 +71,8 @@ export function loadAddon(root = fileURLToPath(new URL('../../', import.meta.url
   const path = prebuilds.resolve(root, options, false, false);
   if (path === null) return { reason: `there is no addon for ${process.platform}-${process.arch}: ${remedy}` };
   try {
+    const damage = damageOf(path, root);
+    if (damage !== undefined) return { reason: `${path} ${damage}: install the package again, or ${remedy}` };
     const addon = require(path) as Addon;
     return addon.interface === INTERFACE ? addon : { reason: `${path} was built from other sources: ${remedy}` };
   } catch (cause) {

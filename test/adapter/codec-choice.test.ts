@@ -1,7 +1,8 @@
 /** Which codec a process gets, what it says about it, and what happens when the addon is missing or damaged. */
-import { copyFileSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { createHash } from 'node:crypto';
+import { copyFileSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { basename, dirname, join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { loadNative } from '../../src/adapter/native.js';
 import { addon, goldenBytes } from '../support/adapters.js';
@@ -91,10 +92,37 @@ describe('the loader', () => {
     expect(native).toHaveProperty('cause', expect.any(Error));
   });
 
-  test('finds a prebuilt one', () => {
-    const { platform, arch } = process;
-    install(`prebuilds/lora_store-${platform}-${arch}`, 'node-napi-v8.node');
-    const native = loadNative(root);
-    expect(native).toHaveProperty('codec');
+  describe('finds a prebuilt one', () => {
+    const file = `lora_store-${process.platform}-${process.arch}/node-napi-v8.node`;
+    const built = readFileSync(new URL('../../build/Release/lora_store.node', import.meta.url));
+    const published = {
+      file,
+      bytes: built.length,
+      sha256: createHash('sha256').update(built).digest('hex'),
+    };
+
+    test.each<[string, object[], unknown]>([
+      ['and loads what was published', [published], expect.objectContaining({ codec: expect.anything() })],
+      [
+        'and not another of its size',
+        [{ ...published, sha256: '0'.repeat(64) }],
+        refused('has a SHA-256 that is not in'),
+      ],
+      ['and not a part of it', [{ ...published, bytes: built.length + 1 }], refused(`has ${built.length} of`)],
+      ['and not what nobody published', [], refused('is not in prebuilds/manifest.json')],
+    ])('%s', (_, binaries, outcome) => {
+      install(`prebuilds/${dirname(file)}`, basename(file));
+      install('prebuilds', 'manifest.json', JSON.stringify({ binaries }));
+      expect(loadNative(root)).toEqual(outcome);
+    });
+
+    test('and nothing that says what was published', () => {
+      install(`prebuilds/${dirname(file)}`, basename(file));
+      expect(loadNative(root)).toEqual({ ...refused('did not load (ENOENT'), cause: expect.any(Error) });
+    });
+
+    function refused(why: string) {
+      return { reason: expect.stringContaining(`${basename(file)} ${why}`) };
+    }
   });
 });
