@@ -55,7 +55,7 @@ inline bool ToHalf(const uint8_t* source, size_t count, uint8_t* target) {
     std::memcpy(target + 2 * i, &halves, sizeof halves);
   }
   if ((_mm_movemask_epi8(carries) & 0xaaaa) != 0) return false;
-#elif defined(__aarch64__) && defined(__GNUC__)
+#elif defined(LORA_STORE_NEON_LANES)
   for (; i + 4 <= count; i += 4) {
     float32x4_t floats;
     std::memcpy(&floats, source + 4 * i, sizeof floats);
@@ -90,7 +90,7 @@ inline bool FromHalf(const uint8_t* source, size_t count, uint8_t* target) {
     std::memcpy(target + 4 * i, &floats, sizeof floats);
   }
   if ((_mm_movemask_epi8(carries) & 0xaaaa) != 0) return false;
-#elif defined(__aarch64__) && defined(__GNUC__)
+#elif defined(LORA_STORE_NEON_LANES)
   for (; i + 4 <= count; i += 4) {
     uint16x4_t halves;
     std::memcpy(&halves, source + 2 * i, sizeof halves);
