@@ -51,7 +51,7 @@ function buildAddon() {
 
 /** @param {string} remedy */
 function portable(remedy) {
-  return `The portable one will be used: same results, slower. To build it later, ${remedy}, then: npm run build`;
+  return `The portable one will be used: same results, slower. To build it later, ${remedy}, then: npm run compile`;
 }
 
 /** @param {string} text */

@@ -5,7 +5,6 @@
 import { execFile } from 'node:child_process';
 import {
   chmodSync,
-  cpSync,
   mkdirSync,
   mkdtempSync,
   readdirSync,
@@ -17,14 +16,11 @@ import {
 } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join, relative } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { findCommand } from './support/servers/find-binaries.js';
+import { bareNpm, copyProject, manifest, pack, root } from './support/package.js';
 
 const execute = promisify(execFile);
-const root = fileURLToPath(new URL('..', import.meta.url));
-const manifest = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'));
 
 let scratch: string;
 /** A copy of the project. */
@@ -44,38 +40,18 @@ beforeAll(async () => {
   consumer = join(scratch, 'consumer');
   installed = join(consumer, 'node_modules', manifest.name);
 
-  copyProject();
-  said = (await npm(['run', '--silent', 'prepare'], clone)).stdout;
+  copyProject(clone);
+  said = (await bareNpm(['run', '--silent', 'prepare'], clone, scratch)).stdout;
   writeFileSync(join(clone, 'dist', 'left-over.js'), '// of a source that is no more\n');
-  await npm(['pack', '--pack-destination', scratch], clone);
+  const tarball = await pack(clone, scratch);
 
   mkdirSync(installed, { recursive: true });
-  const tarball = join(scratch, `${manifest.name}-${manifest.version}.tgz`);
   await execute('tar', ['-xzf', tarball, '--strip-components=1', '-C', installed]);
   for (const name of [...Object.keys(manifest.dependencies), '@types/node']) link(name);
   writeFileSync(join(consumer, 'package.json'), '{ "type": "module" }');
 });
 
 afterAll(() => rmSync(scratch, { recursive: true, force: true }));
-
-function copyProject(): void {
-  const made = ['node_modules', 'dist', 'build', 'prebuilds', 'coverage', '.git', '.cache', '.demo'];
-  cpSync(root, clone, { recursive: true, filter: (path) => !made.includes(relative(root, path)) });
-  symlinkSync(join(root, 'node_modules'), join(clone, 'node_modules'));
-}
-
-/** npm where neither CMake nor a compiler is on PATH. */
-async function npm(args: string[], cwd: string) {
-  const bin = join(scratch, 'bin');
-  mkdirSync(bin, { recursive: true });
-  const programs = { node: process.execPath, npm: findCommand('npm') ?? '', sh: '/bin/sh' };
-  for (const [name, program] of Object.entries(programs)) {
-    rmSync(join(bin, name), { force: true });
-    symlinkSync(realpathSync(program), join(bin, name));
-  }
-  const env = { PATH: bin, HOME: scratch, npm_config_update_notifier: 'false' };
-  return await execute(join(bin, 'npm'), args, { cwd, env });
-}
 
 function link(dependency: string): void {
   const at = join(consumer, 'node_modules', dependency);
@@ -102,7 +78,9 @@ function filesBelow(directory: string): string[] {
 
 test('a machine without a compiler hears in one line which codec it gets, and how to get the other', () => {
   expect(said.trim().split('\n')).toEqual([
-    expect.stringMatching(/native codec is not built, .* lacks CMake, a C\+\+17 compiler.* portable .* npm run build$/),
+    expect.stringMatching(
+      /native codec is not built, .* lacks CMake, a C\+\+17 compiler.* portable .* npm run compile$/,
+    ),
   ]);
 });
 
