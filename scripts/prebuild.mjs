@@ -30,15 +30,18 @@ const targets = {
   'win32-x64': { triple: 'x86_64-windows-gnu' },
 };
 
-/** CMake's names, and what is special about linking there: what Node exports is not there yet. */
+/** What CMake has to know of each, which links against a Node that is not there. Nothing keeps its debugger's names. */
 const systems = {
   linux: { CMAKE_SYSTEM_NAME: 'Linux', CMAKE_SHARED_LINKER_FLAGS: '-s' },
   darwin: {
     CMAKE_SYSTEM_NAME: 'Darwin',
-    CMAKE_SHARED_LINKER_FLAGS: '-s -undefined dynamic_lookup',
-    // Apple's own tools, which nothing here needs.
-    CMAKE_OSX_SYSROOT: '',
+    CMAKE_SHARED_LINKER_FLAGS: '-s -Wl,-x -undefined dynamic_lookup',
+    // The library's own name for itself: the directory of this build without these.
+    CMAKE_BUILD_WITH_INSTALL_NAME_DIR: 'ON',
+    CMAKE_INSTALL_NAME_DIR: '@rpath',
+    // Apple's own, which nothing here needs.
     CMAKE_INSTALL_NAME_TOOL: 'true',
+    CMAKE_OSX_SYSROOT: '',
   },
   win32: { CMAKE_SYSTEM_NAME: 'Windows', CMAKE_SHARED_LINKER_FLAGS: '-s' },
 };
@@ -90,7 +93,7 @@ function compile(platform, triple, to) {
     run('cmake', ['--build', work, '--parallel', `${availableParallelism()}`]);
     copyFileSync(join(work, `${name}.node`), to);
   } finally {
-    rmSync(work, { recursive: true, force: true });
+    if (!process.env.KEEP) rmSync(work, { recursive: true, force: true });
   }
 }
 
