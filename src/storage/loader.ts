@@ -1,61 +1,21 @@
 /**
- * One load: memory if its entry counts; otherwise one flight per key, which asks Redis, then Postgres (only for the head
- * where a cached body may still be the latest), and leaves what it found in the tiers above, behind their fences.
+ * One load: memory if its entry counts; otherwise one flight per key, whoever asks, alone or among many. What a flight does
+ * is in fetcher.ts.
  */
 import { Flights } from '../coherence/flight.js';
-import type { Coherence } from '../coherence/head.js';
 import type { Key } from '../coherence/key.js';
-import { type AskPostgres, type Held, LoadSteps, type Next, type Serve } from '../coherence/load.js';
-import { AdapterCorruptError, StorageOverloadedError, StorageUnavailableError } from '../errors.js';
+import { AdapterCorruptError } from '../errors.js';
 import type { Entry } from '../tiers/entry.js';
-import type { MemoryTier } from '../tiers/memory.js';
-import type { PostgresTier } from '../tiers/postgres.js';
-import type { RedisAnswer, RedisTier } from '../tiers/redis.js';
-import type { Events, Tier } from './events.js';
-import type { Tasks } from './tasks.js';
-
-export interface Loaded {
-  readonly entry: Entry;
-  /** Where its bytes came from. */
-  readonly tier: Tier;
-  /** Served although it could not be verified. */
-  readonly stale: boolean;
-}
-
-interface Parts {
-  readonly coherence: Coherence;
-  readonly memory: MemoryTier | undefined;
-  readonly redis: RedisTier | undefined;
-  readonly postgres: PostgresTier;
-  readonly events: Events;
-  readonly tasks: Tasks;
-  /** What is remembered of revisions was dropped: the ear has to note a new horizon. */
-  readonly renewHorizon: () => void;
-  readonly maxStalenessMs: number;
-  readonly staleIfErrorMs: number;
-}
-
-type Steps = LoadSteps<Entry, Buffer>;
-
-/** A load among many, and how far it has come. */
-interface Begun {
-  readonly key: Key;
-  readonly steps: Steps;
-  next: Next<Entry, Buffer>;
-}
-
-interface Asking extends Begun {
-  next: AskPostgres<Entry>;
-}
+import { Fetcher, type FetchParts, type Loaded } from './fetcher.js';
 
 export class Loader {
-  readonly #parts: Parts;
+  readonly #parts: FetchParts;
   readonly #flights: Flights<Loaded>;
-  readonly #exactMemory: Held<Entry> | undefined;
+  readonly #fetcher: Fetcher;
 
-  constructor(parts: Parts) {
+  constructor(parts: FetchParts) {
     this.#parts = parts;
-    this.#exactMemory = parts.memory && withoutRounded(parts.memory);
+    this.#fetcher = new Fetcher(parts, this.detach.bind(this));
     this.#flights = new Flights(parts.maxStalenessMs);
   }
 
@@ -83,7 +43,7 @@ export class Loader {
     if (signal?.aborted) return Promise.reject(signal.reason);
     const entry = this.#look(key);
     if (entry !== undefined) return Promise.resolve({ entry, tier: 'memory', stale: false });
-    return this.#flights.join(key.id, () => this.#parts.tasks.track(this.#fetch(key)), signal);
+    return this.#flights.join(key.id, () => this.#parts.tasks.track(this.#fetcher.one(key)), signal);
   }
 
   /**
@@ -101,7 +61,7 @@ export class Loader {
       else if (underWay !== undefined) landing.push([key.id, underWay]);
       else cold.push(key);
     }
-    for (const [i, fetching] of this.#fetchMany(cold).entries()) {
+    for (const [i, fetching] of this.#fetcher.many(cold).entries()) {
       const { id } = cold[i] as Key;
       landing.push([id, this.#flights.start(id, fetching)]);
     }
@@ -115,7 +75,7 @@ export class Loader {
   async loadExact(key: Key, signal?: AbortSignal): Promise<Loaded> {
     const loaded = await this.load(key, signal);
     if (!loaded.entry.record?.rounded) return loaded;
-    return await this.#flights.join(exactId(key), () => this.#parts.tasks.track(this.#fetch(key, true)), signal);
+    return await this.#flights.join(exactId(key), () => this.#parts.tasks.track(this.#fetcher.one(key, true)), signal);
   }
 
   /** loadMany() in the same way, in one more round trip. */
@@ -124,7 +84,7 @@ export class Loader {
     const rounded = keys.filter((_, i) => (loaded[i] as Partial<Loaded>).entry?.record?.rounded);
     if (rounded.length === 0) return loaded;
     const cold = [...new Map(rounded.map((key) => [key.id, key])).values()];
-    const fetched = await Promise.all(this.#fetchMany(cold, true).map((fetching) => fetching.catch(onlyCorrupt)));
+    const fetched = await Promise.all(this.#fetcher.many(cold, true).map((fetching) => fetching.catch(onlyCorrupt)));
     const answers = new Map(cold.map((key, i) => [key.id, fetched[i] as Loaded | AdapterCorruptError]));
     return keys.map((key, i) => answers.get(key.id) ?? (loaded[i] as Loaded | AdapterCorruptError));
   }
@@ -142,125 +102,6 @@ export class Loader {
     if (memory !== undefined) entry === undefined ? memory.misses++ : memory.hits++;
     return entry;
   }
-
-  async #fetch(key: Key, exact = false): Promise<Loaded> {
-    const { redis, postgres } = this.#parts;
-    const steps = this.#steps(key, exact);
-    const redisUntil = redis?.deadline();
-    let next = steps.begin(performance.now());
-    if (next.do === 'read redis' && redis !== undefined)
-      next = steps.redisAnswered(await redis.read(key, redisUntil), performance.now());
-    if (next.do === 'claim' && redis !== undefined)
-      next = steps.claimed(await redis.claim(key, redisUntil), performance.now());
-    if (next.do === 'serve') return this.#fromRedis(key, next);
-    const asking = next as AskPostgres<Entry>;
-    return await this.#landed({ key, steps, next: asking }, postgres.load(key, asking.held, asking.asked));
-  }
-
-  /** A fetch for each, whose questions go out together. Each ends for itself: what Redis has does not wait for Postgres. */
-  #fetchMany(keys: readonly Key[], exact = false): Promise<Loaded>[] {
-    if (keys.length === 0) return [];
-    const begun = this.#readRedis(keys, exact);
-    const answers = begun.then((all) => this.#askPostgres(all));
-    const fetches = keys.map(async (key, i) => {
-      const one = (await begun)[i] as Begun;
-      if (!asksPostgres(one)) return this.#fromRedis(key, one.next as Serve<Entry, Buffer>);
-      return await this.#landed(
-        one,
-        answers.then((found) => found.get(key.id) as Entry | AdapterCorruptError),
-      );
-    });
-    // The first that fails ends the call, and the others go on.
-    this.#parts.tasks.track(Promise.allSettled([answers, ...fetches]));
-    return fetches;
-  }
-
-  /** The Redis half of a fetch of many. */
-  async #readRedis(keys: readonly Key[], exact: boolean): Promise<Begun[]> {
-    const now = performance.now();
-    const begun = keys.map((key): Begun => {
-      const steps = this.#steps(key, exact);
-      return { key, steps, next: steps.begin(now) };
-    });
-    const reading = begun.filter(({ next }) => next.do === 'read redis');
-    const found =
-      reading.length === 0 ? [] : ((await this.#parts.redis?.readMany(reading.map(({ key }) => key))) ?? []);
-    for (const [i, read] of reading.entries()) {
-      const next = read.steps.redisAnswered(found[i] as RedisAnswer, performance.now());
-      // readMany leaves tokens by itself: where it could not, there is none.
-      read.next = next.do === 'claim' ? read.steps.claimed(undefined, performance.now()) : next;
-    }
-    return begun;
-  }
-
-  /** The Postgres half: what it answers to those that ask, by key. */
-  async #askPostgres(begun: readonly Begun[]): Promise<Map<string, Entry | AdapterCorruptError>> {
-    const asking = begun.filter(asksPostgres);
-    const [first] = asking;
-    if (first === undefined) return new Map();
-    const keys = asking.map(({ key }) => key);
-    const held = asking.map(({ next }) => next.held);
-    const entries = await this.#parts.postgres.loadMany(keys, held, first.next.asked);
-    return new Map(keys.map((key, i) => [key.id, entries[i] as Entry | AdapterCorruptError]));
-  }
-
-  /** The end of a fetch: what Postgres answers, or what is held while it cannot be asked. */
-  async #landed({ key, steps, next }: Asking, answer: Promise<Entry | AdapterCorruptError>): Promise<Loaded> {
-    try {
-      const entry = await answer;
-      if (entry instanceof AdapterCorruptError) throw entry;
-      return this.#arrived(key, next, steps.postgresAnswered(entry, performance.now()));
-    } catch (error) {
-      const stale = cannotAsk(error) ? steps.postgresUnavailable(performance.now()) : undefined;
-      if (stale !== undefined) return stale;
-      if (error instanceof AdapterCorruptError) this.#corrupt(key, error);
-      throw error;
-    }
-  }
-
-  #steps(key: Key, exact: boolean): Steps {
-    const { coherence, redis, maxStalenessMs, staleIfErrorMs } = this.#parts;
-    const [memory, asksRedis] = exact ? [this.#exactMemory, false] : [this.#parts.memory, redis !== undefined];
-    return new LoadSteps(key, coherence, memory, { redis: asksRedis, maxStalenessMs, staleIfErrorMs });
-  }
-
-  #fromRedis(key: Key, served: Serve<Entry, Buffer>): Loaded {
-    this.#serving(key, served);
-    if (this.#parts.redis !== undefined) this.#parts.redis.hits++;
-    return served;
-  }
-
-  /** Postgres answered: counts whether what Redis held was of use, and leaves there what the steps say. */
-  #arrived(key: Key, asking: AskPostgres<Entry>, served: Serve<Entry, Buffer>): Loaded {
-    const { redis, tasks } = this.#parts;
-    const { entry, tier, leave } = served;
-    this.#serving(key, served);
-    if (redis === undefined) return served;
-    if (asking.tier === 'redis') {
-      if (tier === 'redis') redis.hits++;
-      else if (asking.held !== undefined) redis.misses++;
-    }
-    if (leave !== undefined) {
-      tasks.track(leave.how === 'restamp' ? redis.restamp(key, leave.seen, entry) : redis.fill(key, leave.seen, entry));
-    }
-    return served;
-  }
-
-  /** Nobody who comes later may be given something older. */
-  #serving(key: Key, { news }: Serve<Entry, Buffer>): void {
-    if (news === undefined) return;
-    this.detach(key);
-    if (news.renew) this.#parts.renewHorizon();
-  }
-
-  #corrupt(key: Key, error: AdapterCorruptError): void {
-    const { userId, adapterName } = key;
-    this.#parts.events.emit('corrupt', { userId, adapterName, tier: 'postgres', reason: error.reason });
-  }
-}
-
-function asksPostgres(begun: Begun): begun is Asking {
-  return begun.next.do === 'ask postgres';
 }
 
 /** Of the flights that bring the weights as they were saved. */
@@ -268,25 +109,7 @@ function exactId(key: Key): string {
   return `${key.id} exact`;
 }
 
-/** `memory`, in which nothing that was rounded can be seen. */
-function withoutRounded(memory: MemoryTier): Held<Entry> {
-  return {
-    get(userId, adapterName) {
-      const entry = memory.get(userId, adapterName);
-      return entry?.record?.rounded ? undefined : entry;
-    },
-    put: (key, entry) => memory.put(key, entry),
-    dropBelow: (key, revision) => memory.dropBelow(key, revision),
-    unverify: (key) => memory.unverify(key),
-  };
-}
-
 function onlyCorrupt(error: unknown): AdapterCorruptError {
   if (error instanceof AdapterCorruptError) return error;
   throw error;
-}
-
-/** Postgres did not answer, or this node has too many calls waiting to ask it one more. */
-function cannotAsk(error: unknown): boolean {
-  return error instanceof StorageUnavailableError || error instanceof StorageOverloadedError;
 }
