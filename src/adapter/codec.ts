@@ -22,9 +22,10 @@ export { codec } from './implementation.js';
  * InvalidAdapterError on NaN or infinity, and on a trainingIterations that is no integer from 0 to 2^53 - 1.
  */
 export function encodeAdapter(adapter: UserLoRAAdapter): Buffer {
-  const { bytes } = encodeRecord(adapter);
-  const shared = bytes === recordOf(weightsOf(adapter))?.bytes;
-  return shared ? copyOf(bytes) : bytes;
+  const weights = weightsOf(adapter);
+  const trainingIterations = iterationsOf(adapter);
+  const record = recordOf(weights);
+  return record === undefined ? encodeWeights(weights, trainingIterations) : copyOf(record, trainingIterations);
 }
 
 /**
@@ -55,16 +56,10 @@ export function halve(record: AdapterRecord): Buffer | undefined {
 /** The record of this adapter as it is now: the very one it was loaded from when nothing changed, so not to be written to. */
 export function encodeRecord(adapter: UserLoRAAdapter): AdapterRecord {
   const weights = weightsOf(adapter);
-  const { trainingIterations } = adapter;
-  if (!Number.isSafeInteger(trainingIterations) || trainingIterations < 0) {
-    throw new InvalidAdapterError('trainingIterations is an integer from 0 to 2^53 - 1');
-  }
+  const trainingIterations = iterationsOf(adapter);
   const record = recordOf(weights);
-  if (record === undefined)
-    return recordOver(encodeWeights(weights, trainingIterations), { ...weights, trainingIterations });
-  if (record.trainingIterations === trainingIterations) return record;
-  const bytes = copyOf(record.bytes);
-  bytes.writeBigUInt64LE(BigInt(trainingIterations), bytes.length - 8);
+  if (record?.trainingIterations === trainingIterations) return record;
+  const bytes = record === undefined ? encodeWeights(weights, trainingIterations) : copyOf(record, trainingIterations);
   return recordOver(bytes, { ...weights, trainingIterations });
 }
 
@@ -88,9 +83,18 @@ function recordOf(weights: Weights): AdapterRecord | undefined {
   return 'bytes' in weights ? (weights as AdapterRecord) : undefined;
 }
 
-function copyOf(bytes: Buffer): Buffer {
+function iterationsOf({ trainingIterations }: UserLoRAAdapter): number {
+  if (Number.isSafeInteger(trainingIterations) && trainingIterations >= 0) return trainingIterations;
+  throw new InvalidAdapterError('trainingIterations is an integer from 0 to 2^53 - 1');
+}
+
+function copyOf(record: AdapterRecord, trainingIterations: number): Buffer {
+  const { bytes } = record;
   const copy = Buffer.allocUnsafeSlow(bytes.length);
   copy.set(bytes);
+  if (trainingIterations !== record.trainingIterations) {
+    copy.writeBigUInt64LE(BigInt(trainingIterations), copy.length - 8);
+  }
   return copy;
 }
 

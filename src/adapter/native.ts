@@ -118,7 +118,7 @@ export function linearOver(kernels: Kernels): Linear {
 function codecOver(addon: Addon): Codec {
   // One each for all calls: they are synchronous, and a worker thread has a module instance of its own.
   const facts = new Float64Array(6);
-  const id = new Uint8Array(16);
+  const id = Buffer.alloc(16);
   const fact = (index: number) => facts[index] as number;
 
   const factsRead = (): RecordFacts => ({

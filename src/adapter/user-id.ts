@@ -36,9 +36,8 @@ export function parseAdapterName(name: unknown): string {
 }
 
 /** Writes the 16 bytes of a canonical user id into `target` at `offset`. */
-export function userIdToBytes(userId: string, target: Uint8Array, offset: number): void {
-  const digits = userId.replaceAll('-', '');
-  for (let i = 0; i < 16; i++) target[offset + i] = Number.parseInt(digits.slice(2 * i, 2 * i + 2), 16);
+export function userIdToBytes(userId: string, target: Buffer, offset: number): void {
+  target.write(userId.replaceAll('-', ''), offset, 16, 'hex');
 }
 
 /** The canonical form of the 16 bytes at `offset`. */
