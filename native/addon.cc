@@ -8,6 +8,7 @@
 #include <napi.h>
 
 #include <cmath>
+#include <cstdint>
 #include <memory>
 #include <new>
 
@@ -58,6 +59,13 @@ bool TakeView(const Napi::CallbackInfo& info, size_t index, napi_typedarray_type
     return Refuse(env, "the memory of this typed array was transferred away");
   }
   return true;
+}
+
+// Whether some memory belongs to both. By numbers: pointers into different memory have no order of their own.
+bool Overlap(const View& a, size_t a_bytes, const View& b, size_t b_bytes) {
+  const auto a_at = reinterpret_cast<uintptr_t>(a.data);
+  const auto b_at = reinterpret_cast<uintptr_t>(b.data);
+  return a_at < b_at + b_bytes && b_at < a_at + a_bytes;
 }
 
 bool TakeFacts(const Napi::CallbackInfo& info, size_t index, View* facts) {
@@ -173,6 +181,13 @@ Napi::Value Encode(const Napi::CallbackInfo& info) {
       !lora_store::EncodedSize(facts, &size) || target.length != size || user_id.length != lora_store::kUserIdBytes ||
       base.length != facts.rank * facts.input_dim || user.length != facts.rank * facts.output_dim) {
     Napi::RangeError::New(env, "the arrays do not have the lengths that the facts say").ThrowAsJavaScriptException();
+    return env.Undefined();
+  }
+  // A weight that is written over before it is looked for again would be looked for beyond the end of its array.
+  if (Overlap(target, size, user_id, user_id.length) || Overlap(target, size, in, sizeof(double) * in.length) ||
+      Overlap(target, size, base, sizeof(float) * base.length) ||
+      Overlap(target, size, user, sizeof(float) * user.length)) {
+    Napi::RangeError::New(env, "the target overlaps what is written to it").ThrowAsJavaScriptException();
     return env.Undefined();
   }
   return Answer(env, lora_store::Encode(facts, user_id.bytes(), base.floats(), user.floats(), target.bytes()), in);

@@ -75,8 +75,8 @@ size_t HalfSize(const Facts& facts);
 // Bytes of a record with these dimensions; false when no memory could hold it. Dimensions may be anything.
 bool EncodedSize(const Facts& facts, size_t* size);
 
-// Writes a record of EncodedSize bytes. base holds rank × input_dim weights, user output_dim × rank. With kWeight the
-// target is complete but must not be used.
+// Writes a record of EncodedSize bytes, which overlap nothing that is read. base holds rank × input_dim weights, user
+// output_dim × rank. With kWeight the target is complete but must not be used.
 Result Encode(const Facts& facts, const uint8_t* user_id, const float* base, const float* user, uint8_t* target);
 
 }  // namespace lora_store

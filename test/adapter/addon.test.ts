@@ -98,6 +98,92 @@ describe('encode', () => {
   });
 });
 
+describe('memory that two arguments share', () => {
+  // The NaN of the base is its first weight: writing the record would move it to where nobody looks for it.
+  test.each(['user id', 'facts', 'base', 'user'])('is refused where a record is written over its %s', (name) => {
+    const size = 92 + 4 * (40 + 40);
+    const memory = new ArrayBuffer(2048);
+    const target = new Uint8Array(memory, 0, size);
+    const own = {
+      id: new Uint8Array(16),
+      facts: Float64Array.of(1, 40, 40, 16, 1, 0),
+      base: new Float32Array(40),
+      user: new Float32Array(40),
+    };
+    expect(native.encode(target, own.id, own.facts, own.base, own.user)).toBe(0);
+    // Side by side is not overlapping.
+    expect(native.encode(target, new Uint8Array(memory, size, 16), own.facts, own.base, own.user)).toBe(0);
+    if (name === 'user id') own.id = new Uint8Array(memory, size - 1, 16);
+    if (name === 'facts') {
+      own.facts = new Float64Array(memory, 400, 6);
+      own.facts.set([1, 40, 40, 16, 1, 0]);
+    }
+    if (name === 'base') own.base = new Float32Array(memory, 52, 40).fill(1).fill(Number.NaN, 0, 1);
+    if (name === 'user') own.user = new Float32Array(memory, size - 4, 40);
+    expect(() => native.encode(target, own.id, own.facts, own.base, own.user)).toThrow(RangeError);
+  });
+
+  test('does the arithmetic no harm: an input may become the output, and other overlaps stay within', () => {
+    const memory = new Float32Array(4096).map((_, i) => Math.sin(i));
+    for (const simd of ['avx512', 'avx2', 'neon', 'scalar']) {
+      const kernels = native.kernels(simd);
+      if (kernels === undefined) continue;
+      const base = memory.slice(0, 70 * 40);
+      const both = memory.slice(0, 40);
+      const expected = new Float32Array(40);
+      kernels.forward(base, base, 0.5, both, expected);
+      kernels.forward(base, base, 0.5, both, both);
+      expect(both).toEqual(expected);
+      const guarded = memory.slice();
+      const inside = guarded.subarray(100, 3000);
+      kernels.forward(
+        inside.subarray(0, 2800),
+        inside.subarray(0, 2800),
+        1,
+        inside.subarray(3, 43),
+        inside.subarray(5, 45),
+      );
+      kernels.scoreMany(
+        inside.subarray(0, 2800),
+        inside.subarray(0, 2800),
+        1,
+        inside.subarray(0, 2800),
+        inside.subarray(3, 43),
+        inside.subarray(1, 71),
+      );
+      kernels.descend(inside.subarray(0, 2800), inside.subarray(3, 43), inside.subarray(7, 77));
+      expect(guarded.subarray(0, 100)).toEqual(memory.subarray(0, 100));
+      expect(guarded.subarray(3000)).toEqual(memory.subarray(3000));
+    }
+  });
+
+  test('is measured when it is used: a view that follows its buffer fits or is refused', () => {
+    // TypeScript's ES2023 does not know them; every Node that we run on does.
+    const Resizable = ArrayBuffer as unknown as new (
+      length: number,
+      options: object,
+    ) => ArrayBuffer & { resize(length: number): void };
+    const buffer = new Resizable(160, { maxByteLength: 1600 });
+    const input = new Float32Array(buffer).fill(1);
+    const base = new Float32Array(2 * 40).fill(1);
+    const out = new Float32Array(3);
+    const run = () => native.kernels()?.forward(base, new Float32Array(6).fill(1), 1, input, out);
+    run();
+    expect([...out]).toEqual([80, 80, 80]);
+    for (const length of [156, 4, 0, 1600]) {
+      buffer.resize(length);
+      expect(run).toThrow(RangeError);
+    }
+    buffer.resize(160);
+    run();
+    buffer.resize(80);
+    const fixed = new Uint8Array(buffer, 40, 40);
+    buffer.resize(60);
+    // Out of bounds altogether: an array without bytes, which is no record.
+    expect(native.decode(fixed, facts())).toBe(1);
+  });
+});
+
 describe('crc32c', () => {
   test.each([
     ['nothing', []],
