@@ -1,0 +1,71 @@
+// Any bytes as a record. What is refused says where, within the bytes; what is accepted is copied as it is, is written
+// again from its parts to the same bytes, and the checksum decides as it should.
+#include <cmath>
+
+#include "../../../native/codec.h"
+#include "../../../native/crc32c.h"
+#include "../check.h"
+
+using namespace lora_store;
+using lora_store_test::Room;
+
+namespace {
+
+constexpr size_t kBaseAt = 48;
+constexpr size_t kBetween = 24;
+
+void EncodesAgain(const Facts& facts, Room& record) {
+  size_t size = 0;
+  CHECK(EncodedSize(facts, &size));
+  CHECK(size == record.size());
+  const size_t user_at = kBaseAt + 4 * facts.base_count() + kBetween;
+  Room base(record.bytes() + kBaseAt, 4 * facts.base_count(), 0);
+  Room user(record.bytes() + user_at, 4 * facts.user_count(), 0);
+  Room again(size, size);
+  CHECK(Encode(facts, record.bytes() + 8, base.floats(), user.floats(), again.bytes()).status == Status::kOk);
+  CHECK(again.Is(record.bytes()));
+}
+
+void RefusesAWeight(Room& record, size_t offset) {
+  CHECK(offset >= kBaseAt && offset + 4 <= record.size());
+  float weight;
+  std::memcpy(&weight, record.bytes() + offset, 4);
+  CHECK(!std::isfinite(weight));
+}
+
+}  // namespace
+
+extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t length) {
+  Room bytes(data, length, length >> 3);
+  Facts facts{};
+  const Result inspected = Inspect(bytes.bytes(), length, Precision::kSingle, &facts);
+  CHECK(bytes.Is(data));
+  if (inspected.status != Status::kOk) {
+    CHECK(inspected.status < Status::kWeight);
+    CHECK(inspected.offset <= length);
+    return 0;
+  }
+
+  const uint32_t seed = static_cast<uint32_t>(length) * 2654435761u;
+  const uint32_t crc = Crc32c(seed, bytes.bytes(), length);
+  CHECK(crc == Crc32cPortable(seed, bytes.bytes(), length));
+
+  Room copy(length, length >> 1);
+  const Result copied = Copy(bytes.bytes(), length, facts, nullptr, copy.bytes());
+  const Checksum right{seed, crc};
+  Room summed(length, length >> 2);
+  const Result checked = Copy(bytes.bytes(), length, facts, &right, summed.bytes());
+  CHECK(checked.status == copied.status);
+  const Checksum wrong{seed, crc ^ (1u << (length % 32))};
+  const Result refused = Copy(bytes.bytes(), length, facts, &wrong, summed.bytes());
+  CHECK(refused.status == Status::kChecksum && refused.offset == 0);
+
+  if (copied.status == Status::kOk) {
+    CHECK(copy.Is(data));
+    EncodesAgain(facts, copy);
+  } else {
+    CHECK(copied.status == Status::kWeight && checked.offset == copied.offset);
+    RefusesAWeight(bytes, copied.offset);
+  }
+  return 0;
+}

@@ -1,0 +1,56 @@
+// Writes what the fuzzers start from: seeds RECORD... DIRECTORY. The golden records, the half of each, and, for each length at
+// which codec.cc or crc32c.cc change their step, a record whose first layer is about as long.
+#include <fstream>
+#include <iterator>
+#include <string>
+#include <vector>
+
+#include "../../../native/codec.h"
+#include "../check.h"
+
+using namespace lora_store;
+using Bytes = std::vector<uint8_t>;
+
+namespace {
+
+void Write(const std::string& path, const Bytes& bytes) {
+  std::ofstream file(path, std::ios::binary);
+  file.write(reinterpret_cast<const char*>(bytes.data()), static_cast<std::streamsize>(bytes.size()));
+  CHECK(file.good());
+}
+
+void WriteBoth(const std::string& path, const Bytes& record) {
+  Facts facts{};
+  CHECK(Inspect(record.data(), record.size(), Precision::kSingle, &facts).status == Status::kOk);
+  Bytes half(HalfSize(facts));
+  CHECK(Halve(record.data(), record.size(), facts, half.data()).status == Status::kOk);
+  Write(path, record);
+  Write(path + ".half", half);
+}
+
+Bytes RecordOf(uint64_t rank, uint64_t input_dim, uint64_t output_dim) {
+  const Facts facts{rank, input_dim, output_dim, 2, 7};
+  size_t size = 0;
+  CHECK(EncodedSize(facts, &size));
+  std::vector<float> base(facts.base_count(), 0.25f);
+  std::vector<float> user(facts.user_count(), -1.5f);
+  Bytes record(size);
+  const Bytes id(kUserIdBytes, 9);
+  CHECK(Encode(facts, id.data(), base.data(), user.data(), record.data()).status == Status::kOk);
+  return record;
+}
+
+}  // namespace
+
+int main(int count, char** arguments) {
+  CHECK(count > 2);
+  const std::string to = std::string(arguments[count - 1]) + "/";
+  for (int i = 1; i < count - 1; i++) {
+    std::ifstream file(arguments[i], std::ios::binary);
+    const Bytes record{std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>()};
+    WriteBoth(to + "golden" + std::to_string(i), record);
+  }
+  for (const uint64_t length : {8, 16, 384, 385, 1536, 1537}) {
+    WriteBoth(to + "one" + std::to_string(length), RecordOf(1, length, 3));
+  }
+}
