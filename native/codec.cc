@@ -4,6 +4,7 @@
 #include <cstring>
 #include <limits>
 
+#include "copy.h"
 #include "crc32c.h"
 #include "kernels.h"
 
@@ -89,18 +90,6 @@ class Reader {
   Result result_ = {Status::kOk, 0};
 };
 
-// True when all count floats at source are finite. Copies them to target on the way, so that they are read once. An
-// exponent of all ones, and no other, carries into the sign bit; without a branch inside, compilers vectorise the loop.
-bool CopyFinite(const uint8_t* source, size_t count, uint8_t* target) {
-  uint32_t carry = 0;
-  for (size_t i = 0; i < count; i++) {
-    const uint32_t bits = Load<uint32_t>(source + 4 * i);
-    carry |= (bits & 0x7f800000u) + 0x00800000u;
-    Store(target + 4 * i, bits);
-  }
-  return (carry & 0x80000000u) == 0;
-}
-
 size_t FirstNotFinite(const uint8_t* weights) {
   size_t i = 0;
   while (std::isfinite(Load<float>(weights + 4 * i))) i++;
@@ -125,47 +114,35 @@ struct Places {
   size_t tail;
 };
 
-// Moves a record from one memory to another, and sums what it reads on the way, a piece at a time: the second look at a
-// piece finds it in the first-level cache.
+// Moves a record from one memory to another, and sums what it reads on the way.
 class Mover {
  public:
   Mover(const uint8_t* source, const Checksum* checksum, uint8_t* target)
-      : source_(source), target_(target), checksum_(checksum), crc_(checksum == nullptr ? 0 : checksum->seed) {}
+      : source_(source), target_(target), checksum_(checksum), crc_{checksum != nullptr, checksum == nullptr ? 0 : checksum->seed} {}
 
   void Bytes(size_t from, size_t to, size_t count) {
-    Sum(from, count);
+    if (crc_.wanted) crc_.value = Crc32c(crc_.value, source_ + from, count);
     std::memcpy(target_ + to, source_ + from, count);
   }
 
-  // move(source, count, target) says whether count weights, of the sizes given, are good; bad(source) finds the first.
+  // move(source, count, target, checksum) says whether count weights are good; bad(source) finds the first that is not.
   template <typename Move, typename Bad>
-  void Weights(size_t from, size_t from_bytes, size_t to, size_t to_bytes, size_t count, Move move, Bad bad) {
-    for (size_t i = 0; i < count; i += kPiece) {
-      const size_t piece = count - i < kPiece ? count - i : kPiece;
-      const uint8_t* const source = source_ + from + from_bytes * i;
-      Sum(from + from_bytes * i, from_bytes * piece);
-      if (move(source, piece, target_ + to + to_bytes * i) || result_.status != Status::kOk) continue;
-      result_ = {Status::kWeight, from + from_bytes * (i + bad(source))};
-    }
+  void Weights(size_t from, size_t from_bytes, size_t to, size_t count, Move move, Bad bad) {
+    if (move(source_ + from, count, target_ + to, &crc_) || result_.status != Status::kOk) return;
+    result_ = {Status::kWeight, from + from_bytes * bad(source_ + from)};
   }
 
   // A wrong checksum says more than the NaN that an accident made.
   Result result() const {
-    if (checksum_ != nullptr && crc_ != checksum_->expected) return {Status::kChecksum, 0};
+    if (crc_.wanted && crc_.value != checksum_->expected) return {Status::kChecksum, 0};
     return result_;
   }
 
  private:
-  static constexpr size_t kPiece = 1536;  // Of f32: four times what Crc32c takes three lanes to.
-
-  void Sum(size_t from, size_t count) {
-    if (checksum_ != nullptr) crc_ = Crc32c(crc_, source_ + from, count);
-  }
-
   const uint8_t* source_;
   uint8_t* target_;
   const Checksum* checksum_;
-  uint32_t crc_;
+  RunningChecksum crc_;
   Result result_ = {Status::kOk, 0};
 };
 
@@ -174,16 +151,17 @@ Result MoveRecord(Mover mover, size_t length, const Facts& facts, size_t from_by
   const Places from(facts, from_bytes);
   const Places to(facts, to_bytes);
   mover.Bytes(0, 0, kBaseWeightsAt);
-  mover.Weights(kBaseWeightsAt, from_bytes, kBaseWeightsAt, to_bytes, facts.base_count(), move, bad);
+  mover.Weights(kBaseWeightsAt, from_bytes, kBaseWeightsAt, facts.base_count(), move, bad);
   mover.Bytes(from.user_header, to.user_header, kLayerHeaderBytes);
-  mover.Weights(from.user_weights, from_bytes, to.user_weights, to_bytes, facts.user_count(), move, bad);
+  mover.Weights(from.user_weights, from_bytes, to.user_weights, facts.user_count(), move, bad);
   mover.Bytes(from.tail, to.tail, length - from.tail);
   return mover.result();
 }
 
 // One layer's weights, which start at `offset` of the record.
 Result CopyLayer(const uint8_t* source, size_t count, uint8_t* record, size_t offset) {
-  if (CopyFinite(source, count, record + offset)) return {Status::kOk, 0};
+  RunningChecksum none{};
+  if (CopyWeights(source, count, record + offset, &none)) return {Status::kOk, 0};
   return {Status::kWeight, offset + 4 * FirstNotFinite(source)};
 }
 
@@ -216,16 +194,19 @@ Result Inspect(const uint8_t* bytes, size_t length, Precision precision, Facts* 
 }
 
 Result Copy(const uint8_t* bytes, size_t length, const Facts& facts, const Checksum* checksum, uint8_t* target) {
-  return MoveRecord(Mover(bytes, checksum, target), length, facts, 4, 4, CopyFinite, FirstNotFinite);
+  return MoveRecord(Mover(bytes, checksum, target), length, facts, 4, 4, CopyWeights, FirstNotFinite);
 }
 
 Result Expand(const uint8_t* bytes, size_t length, const Facts& facts, const Checksum* checksum, uint8_t* target) {
-  return MoveRecord(Mover(bytes, checksum, target), length, facts, 2, 4, BestKernels().from_half, FirstNotFiniteHalf);
+  return MoveRecord(Mover(bytes, checksum, target), length, facts, 2, 4, ExpandWeights, FirstNotFiniteHalf);
 }
 
 Result Halve(const uint8_t* bytes, size_t length, const Facts& facts, uint8_t* target) {
+  const auto move = [](const uint8_t* source, size_t count, uint8_t* to, RunningChecksum*) {
+    return BestKernels().to_half(source, count, to);
+  };
   const auto where = [](const uint8_t*) { return size_t{0}; };
-  return MoveRecord(Mover(bytes, nullptr, target), length, facts, 4, 2, BestKernels().to_half, where);
+  return MoveRecord(Mover(bytes, nullptr, target), length, facts, 4, 2, move, where);
 }
 
 size_t HalfSize(const Facts& facts) { return kFixedBytes + 2 * (facts.base_count() + facts.user_count()); }

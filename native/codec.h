@@ -9,7 +9,7 @@
 
 namespace lora_store {
 
-// The numbers are shared with src/adapter/corruption.ts, which has the words.
+// Of records and, from 13 on, of Redis entries (entry.h). The numbers are shared with src/adapter/corruption.ts, which has the words.
 enum class Status : int {
   kOk = 0,
   kTruncated = 1,
@@ -24,6 +24,9 @@ enum class Status : int {
   kTrailingBytes = 10,
   kWeight = 11,
   kChecksum = 12,
+  kEntryTruncated = 13,
+  kEntryFormat = 14,
+  kEntryLength = 15,
 };
 
 struct Result {

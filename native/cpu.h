@@ -9,6 +9,7 @@ struct Cpu {
   bool sse42 = false;   // x86-64: the CRC-32C instruction.
   bool avx2 = false;    // With FMA and F16C, as every CPU with AVX2 has had.
   bool avx512 = false;  // F, VL, BW and DQ, of all server CPUs with AVX-512.
+  bool vpclmulqdq = false;  // On registers of AVX-512, which it comes with.
   bool crc = false;     // ARMv8: the CRC-32C instruction. Its NEON needs no asking.
 };
 

@@ -4,6 +4,7 @@
 #include <cstring>
 
 #include "cpu.h"
+#include "crc32c-paths.h"
 
 #if defined(__x86_64__) || (defined(_M_X64) && !defined(_M_ARM64EC))
 #define LORA_STORE_CRC_X86 1
@@ -31,8 +32,6 @@
 namespace lora_store {
 namespace {
 
-constexpr uint32_t kPolynomial = 0x82f63b78u;  // Reflected.
-
 // The instruction takes three cycles but a new one can start each cycle: three lanes of this many bytes run at once.
 // Shorter lanes pay for joining them, longer ones leave more of a 41 KB record to the single lane behind.
 constexpr size_t kLaneBytes = 512;
@@ -52,7 +51,7 @@ Tables BuildTables() {
   Tables tables{};
   for (uint32_t byte = 0; byte < 256; byte++) {
     uint32_t crc = byte;
-    for (int bit = 0; bit < 8; bit++) crc = (crc & 1) != 0 ? (crc >> 1) ^ kPolynomial : crc >> 1;
+    for (int bit = 0; bit < 8; bit++) crc = (crc & 1) != 0 ? (crc >> 1) ^ kCrc32cPolynomial : crc >> 1;
     tables.slice[0][byte] = crc;
   }
   for (size_t k = 1; k < 8; k++) {
@@ -109,7 +108,7 @@ uint32_t SkipLane(const Tables& tables, uint32_t crc) {
          tables.skip[3][crc >> 24];
 }
 
-LORA_STORE_CRC_TARGET uint32_t Crc32cHardware(uint32_t seed, const uint8_t* bytes, size_t length) {
+LORA_STORE_CRC_TARGET uint32_t Crc32cInstruction(uint32_t seed, const uint8_t* bytes, size_t length) {
   uint32_t crc = ~seed;
   if (length >= 3 * kLaneBytes) {
     const Tables& tables = TheTables();
@@ -133,9 +132,7 @@ LORA_STORE_CRC_TARGET uint32_t Crc32cHardware(uint32_t seed, const uint8_t* byte
 
 #endif
 
-}  // namespace
-
-uint32_t Crc32cPortable(uint32_t seed, const uint8_t* bytes, size_t length) {
+uint32_t Crc32cTables(uint32_t seed, const uint8_t* bytes, size_t length) {
   const Tables& tables = TheTables();
   const auto& slice = tables.slice;
   uint32_t crc = ~seed;
@@ -148,12 +145,27 @@ uint32_t Crc32cPortable(uint32_t seed, const uint8_t* bytes, size_t length) {
   return ~crc;
 }
 
-uint32_t Crc32c(uint32_t seed, const uint8_t* bytes, size_t length) {
+Crc32cFunction Choose() {
+  for (const char* const name : {"folding", "instruction"}) {
+    const Crc32cFunction function = Crc32cNamed(name);
+    if (function != nullptr) return function;
+  }
+  return Crc32cTables;
+}
+
+}  // namespace
+
+Crc32cFunction Crc32cNamed(const char* name) {
+  if (std::strcmp(name, "folding") == 0) return TheCpu().vpclmulqdq ? kCrc32cFolding : nullptr;
 #if defined(LORA_STORE_CRC_X86) || defined(LORA_STORE_CRC_ARM)
-  static const bool has_instruction = HasInstruction();
-  if (has_instruction) return Crc32cHardware(seed, bytes, length);
+  if (std::strcmp(name, "instruction") == 0) return HasInstruction() ? Crc32cInstruction : nullptr;
 #endif
-  return Crc32cPortable(seed, bytes, length);
+  return std::strcmp(name, "tables") == 0 ? Crc32cTables : nullptr;
+}
+
+uint32_t Crc32c(uint32_t seed, const uint8_t* bytes, size_t length) {
+  static const Crc32cFunction best = Choose();
+  return best(seed, bytes, length);
 }
 
 }  // namespace lora_store

@@ -7,12 +7,14 @@
 
 namespace lora_store {
 
-// CRC of bytes that continue those whose CRC is seed; 0 starts one. Picks the instruction where this CPU has it. Any
-// alignment; safe from any thread.
+// CRC of bytes that continue those whose CRC is seed; 0 starts one. Any alignment; safe from any thread.
+using Crc32cFunction = uint32_t (*)(uint32_t seed, const uint8_t* bytes, size_t length);
+
+// By the fastest way that this CPU has.
 uint32_t Crc32c(uint32_t seed, const uint8_t* bytes, size_t length);
 
-// The same from tables alone, for the CPUs without the instruction and for the test that compares the two.
-uint32_t Crc32cPortable(uint32_t seed, const uint8_t* bytes, size_t length);
+// By name, for the tests that compare them: "folding", "instruction", "tables". nullptr where this CPU or this build has no such.
+Crc32cFunction Crc32cNamed(const char* name);
 
 }  // namespace lora_store
 

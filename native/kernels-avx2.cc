@@ -12,7 +12,7 @@ namespace avx2 {
 namespace {
 
 constexpr size_t kLanes = 8;
-#include "half-impl.h"
+#include "weights-impl.h"
 #include "kernels-impl.h"
 
 }  // namespace

@@ -12,7 +12,7 @@ namespace avx512 {
 namespace {
 
 constexpr size_t kLanes = 16;
-#include "half-impl.h"
+#include "weights-impl.h"
 #include "kernels-impl.h"
 
 }  // namespace

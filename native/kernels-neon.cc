@@ -13,7 +13,7 @@ namespace {
 
 constexpr size_t kLanes = 4;
 #define LORA_STORE_NEON_LANES 1  // Every arm64 CPU has them, but the scalar kernels are there to do without.
-#include "half-impl.h"
+#include "weights-impl.h"
 #include "kernels-impl.h"
 
 }  // namespace

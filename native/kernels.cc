@@ -11,11 +11,19 @@ namespace {
 
 namespace scalar {
 constexpr size_t kLanes = 1;
-#include "half-impl.h"
+#include "weights-impl.h"
 #include "kernels-impl.h"
 }  // namespace scalar
 
 constexpr Kernels kScalarKernels = scalar::Table("scalar");
+
+const Kernels& Choose() {
+  for (const char* const name : {"avx512", "avx2", "neon"}) {
+    const Kernels* const kernels = KernelsNamed(name);
+    if (kernels != nullptr) return *kernels;
+  }
+  return kScalarKernels;
+}
 
 }  // namespace
 
@@ -30,11 +38,8 @@ const Kernels* KernelsNamed(const char* name) {
 }
 
 const Kernels& BestKernels() {
-  for (const char* const name : {"avx512", "avx2", "neon"}) {
-    const Kernels* const kernels = KernelsNamed(name);
-    if (kernels != nullptr) return *kernels;
-  }
-  return kScalarKernels;
+  static const Kernels& best = Choose();
+  return best;
 }
 
 }  // namespace lora_store

@@ -43,6 +43,9 @@ struct Kernels {
   // user [output_dim × rank] -= preference [output_dim] ⊗ direction [rank]: one step down, or many that share a preference.
   void (*descend)(float* user, size_t output_dim, size_t rank, const float* preference, const float* direction);
 
+  // count f32 from source to target, at any alignment. False: one is NaN or infinite.
+  bool (*copy_finite)(const uint8_t* source, size_t count, uint8_t* target);
+
   // count f32 at source to halves at target, rounded to nearest even, at any alignment. False: one is too large for a half.
   bool (*to_half)(const uint8_t* source, size_t count, uint8_t* target);
 

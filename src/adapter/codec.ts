@@ -4,6 +4,7 @@
 import { types } from 'node:util';
 import { InvalidAdapterError } from '../errors.js';
 import { adapterFromRecord, type UserLoRAAdapter, weightsOf } from './adapter.js';
+import type { EntryHeader } from './entry-header.js';
 import { implementation } from './implementation.js';
 import {
   type AdapterRecord,
@@ -46,6 +47,11 @@ export function decodeRecord(bytes: Uint8Array, checksum?: Checksum): AdapterRec
 export function decodeHalf(bytes: Uint8Array, checksum?: Checksum): AdapterRecord {
   expectBytes(bytes);
   return implementation.codec.decodeHalf(bytes, checksum);
+}
+
+/** The header of what Redis holds under this key. Throws AdapterCorruptError. */
+export function readEntryHeader(entry: Uint8Array, key: string): EntryHeader {
+  return implementation.codec.readEntryHeader(entry, key);
 }
 
 /** The record with its weights in half precision; undefined where one is too large for that. */

@@ -1,5 +1,5 @@
 /**
- * Why bytes are no record. Both codecs answer with a code and an offset; the words are here, once, so that an error
+ * Why bytes are no record, or no entry of Redis. Both codecs answer with a code and an offset; the words are here, once, so that an error
  * reads the same whichever codec found it. The codes are those of `enum Status` in native/codec.h.
  */
 import { AdapterCorruptError } from '../errors.js';
@@ -17,6 +17,9 @@ export const Corruption = {
   trailingBytes: 10,
   weight: 11,
   checksum: 12,
+  entryTruncated: 13,
+  entryFormat: 14,
+  entryLength: 15,
 } as const;
 
 export type CorruptionCode = (typeof Corruption)[keyof typeof Corruption];
@@ -34,6 +37,9 @@ const REASONS: Record<number, string> = {
   [Corruption.trailingBytes]: 'bytes follow the end of the record',
   [Corruption.weight]: 'a weight is NaN or infinite',
   [Corruption.checksum]: 'the checksum does not match',
+  [Corruption.entryTruncated]: 'the Redis entry ends within its header',
+  [Corruption.entryFormat]: 'the Redis entry is of a format that this version does not know',
+  [Corruption.entryLength]: 'the Redis entry is not as long as its header says',
 };
 
 const VARINTS =

@@ -1,5 +1,5 @@
 /**
- * Half precision (IEEE 754 binary16) in TypeScript, rounded to nearest even: the readable reference of native/half-impl.h,
+ * Half precision (IEEE 754 binary16) in TypeScript, rounded to nearest even: the readable reference of native/weights-impl.h,
  * bit for bit.
  */
 

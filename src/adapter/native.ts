@@ -1,6 +1,6 @@
 /**
  * The one place that loads the addon, from build/ or prebuilds/. Where it does not load, the reason is kept in words: a
- * codec that falls back in silence costs its users the difference and an afternoon. native/addon.cc is the other side.
+ * codec that falls back in silence costs its users the difference and an afternoon. native/addon*.cc are the other side.
  */
 import { createRequire } from 'node:module';
 import { fileURLToPath } from 'node:url';
@@ -11,15 +11,26 @@ import { type Codec, type Linear, type RecordFacts, recordOver, roundedRecordOve
 import { userIdToBytes } from './user-id.js';
 
 // What native/addon.cc calls kInterface.
-const INTERFACE = 3;
+const INTERFACE = 4;
 
-// Indices into facts: `enum Fact` of native/addon.cc.
+// Indices into facts: `enum Fact` of native/addon-codec.cc.
 const RANK = 0;
 const INPUT_DIM = 1;
 const OUTPUT_DIM = 2;
 const SCALING_FACTOR = 3;
 const TRAINING_ITERATIONS = 4;
 const OFFSET = 5;
+
+// Indices into a header: `enum HeaderField` there.
+const REVISION = 0;
+const XID = 1;
+const SERVER = 2;
+const UPDATED_AT = 3;
+const VERSION = 4;
+const IS_HALF = 5;
+const SEED = 6;
+const EXPECTED = 7;
+const HEADER_OFFSET = 8;
 
 export interface Addon {
   readonly interface: number;
@@ -31,9 +42,11 @@ export interface Addon {
   halve(record: Uint8Array): Buffer | undefined;
   /** Zero; or the code of a weight that cannot be encoded, and in the array its offset. */
   encode(target: Uint8Array, id: Uint8Array, facts: Float64Array, base: Float32Array, user: Float32Array): number;
+  /** Zero, and the fields in the array; or the code, and in the array its offset. */
+  readEntryHeader(entry: Uint8Array, key: string, header: Float64Array): number;
   crc32c(bytes: Uint8Array, seed: number): number;
-  /** crc32c without the CPU's instruction. For tests. */
-  crc32cFromTables(bytes: Uint8Array, seed: number): number;
+  /** The same in the way of this name, for tests; undefined where the CPU, or the build, has no such way. */
+  crc32c(bytes: Uint8Array, seed: number, way: string): number | undefined;
   /** The arithmetic on these lanes, or on the best of this CPU; undefined where it, or the build, has no such lanes. */
   kernels(simd?: string): Kernels | undefined;
 }
@@ -119,7 +132,9 @@ function codecOver(addon: Addon): Codec {
   // One each for all calls: they are synchronous, and a worker thread has a module instance of its own.
   const facts = new Float64Array(6);
   const id = Buffer.alloc(16);
+  const header = new Float64Array(9);
   const fact = (index: number) => facts[index] as number;
+  const field = (index: number) => header[index] as number;
 
   const factsRead = (): RecordFacts => ({
     rank: fact(RANK),
@@ -152,6 +167,20 @@ function codecOver(addon: Addon): Codec {
       facts[SCALING_FACTOR] = weights.scalingFactor;
       facts[TRAINING_ITERATIONS] = trainingIterations;
       return addon.encode(target, id, facts, weights.base, weights.user) === 0 ? -1 : fact(OFFSET);
+    },
+
+    readEntryHeader(entry, key) {
+      const code = addon.readEntryHeader(entry, key, header);
+      if (code !== 0) throw corruptError(entry, code, field(HEADER_OFFSET));
+      return {
+        revision: field(REVISION),
+        xid: field(XID),
+        server: field(SERVER),
+        updatedAt: field(UPDATED_AT),
+        version: field(VERSION),
+        half: field(IS_HALF) !== 0,
+        checksum: { seed: field(SEED), expected: field(EXPECTED) },
+      };
     },
 
     crc32c: (bytes, seed) => addon.crc32c(bytes, seed),

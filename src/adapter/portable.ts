@@ -5,6 +5,7 @@
  */
 import { Corruption, type CorruptionCode, corruptError } from './corruption.js';
 import { crc32cPortable } from './crc32c.js';
+import { readEntryHeader } from './entry-header.js';
 import { floatOf, halfOf } from './half.js';
 import {
   BASE_SHAPE_AT,
@@ -84,6 +85,8 @@ export const portable: Codec = {
     writeU64(view, tailAt + 12, trainingIterations);
     return firstBadWeight(weights);
   },
+
+  readEntryHeader,
 
   crc32c: crc32cPortable,
 };

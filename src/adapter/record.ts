@@ -2,6 +2,7 @@
  * An adapter at rest: its bincode bytes in private memory, and the numbers read from them. Immutable by agreement: once
  * a record exists nobody writes to it, so caches hand out one record to everyone. Layout: docs/format.md.
  */
+import type { EntryHeader } from './entry-header.js';
 import type { Vector } from './matrix.js';
 import { userIdFromBytes } from './user-id.js';
 
@@ -89,6 +90,8 @@ export interface Codec {
   halve(record: AdapterRecord): Buffer | undefined;
   /** Writes a record into target (of exactly recordBytes()); returns the byte of the first NaN or infinite weight, or -1. */
   encodeInto(target: Buffer, weights: Weights, trainingIterations: number): number;
+  /** Of what Redis holds under this key; AdapterCorruptError where it is no entry. */
+  readEntryHeader(entry: Uint8Array, key: string): EntryHeader;
   crc32c(bytes: Uint8Array, seed: number): number;
 }
 

@@ -1,21 +1,18 @@
 /**
- * The value under a Redis key: 48 bytes of header, then the bincode record (nothing, for an adapter that is absent).
- * docs/format.md has the table. The checksum also covers the key, so that a value copied under another key is refused.
+ * The value under a Redis key: 48 bytes of header (src/adapter/entry-header.ts), then the bincode record (nothing, for an
+ * adapter that is absent).
  */
 
-import { crc32c, decodeHalf, decodeRecord, halve } from '../adapter/codec.js';
-import type { AdapterRecord } from '../adapter/record.js';
+import { crc32c, decodeHalf, decodeRecord, halve, readEntryHeader } from '../adapter/codec.js';
+import { AT, HALF_MAGIC, HEADER_BYTES, SINGLE_MAGIC } from '../adapter/entry-header.js';
+import type { AdapterRecord, Checksum } from '../adapter/record.js';
 import type { Key } from '../coherence/key.js';
 import { AdapterCorruptError } from '../errors.js';
 import type { Entry } from './entry.js';
 
-export const HEADER_BYTES = 48;
-/** The last letter is the format: a reader refuses one it does not know. */
-const SINGLE_MAGIC = Buffer.from('LRS1');
-const HALF_MAGIC = Buffer.from('LRH1');
-const TOKEN_MAGIC = Buffer.from('LRT1');
+export { HEADER_BYTES } from '../adapter/entry-header.js';
 
-const AT = { checksum: 4, revision: 8, xid: 16, server: 24, updatedAt: 32, version: 40, bodyBytes: 44 } as const;
+const TOKEN_MAGIC = Buffer.from('LRT1');
 
 /** 'f16': the body in half precision, where every weight fits into it. */
 export type RedisEncoding = 'f32' | 'f16';
@@ -34,45 +31,22 @@ export function encodeEntry(key: Key, entry: Entry, encoding: RedisEncoding = 'f
   value.writeUInt32LE(entry.version, AT.version);
   value.writeUInt32LE(body?.length ?? 0, AT.bodyBytes);
   body?.copy(value, HEADER_BYTES);
-  value.writeUInt32LE(crc32c(value.subarray(HEADER_BYTES), headerChecksum(key, value)), AT.checksum);
+  value.writeUInt32LE(crc32c(value.subarray(AT.revision), crc32c(Buffer.from(key.id))), AT.checksum);
   return value;
 }
 
 /** The entry in `value`; verifiedAt is unknown to Redis, hence never. Throws AdapterCorruptError. */
 export function decodeEntry(key: Key, value: Buffer): Entry {
-  if (value.length < HEADER_BYTES) throw new AdapterCorruptError('the Redis entry ends within its header');
-  const magic = value.subarray(0, 4);
-  const half = magic.equals(HALF_MAGIC);
-  if (!half && !magic.equals(SINGLE_MAGIC)) {
-    throw new AdapterCorruptError('the Redis entry is of a format that this version does not know', { offset: 0 });
-  }
-  if (value.readUInt32LE(AT.bodyBytes) !== value.length - HEADER_BYTES) {
-    throw new AdapterCorruptError('the Redis entry is not as long as its header says', { offset: AT.bodyBytes });
-  }
-  const record = readBody(key, value, half);
+  const { version, revision, xid, server, updatedAt, half, checksum } = readEntryHeader(value, key.id);
+  const record = version === 0 ? undefined : decodeBody(value.subarray(HEADER_BYTES), checksum, half);
   if (record && record.userId !== key.userId)
     throw new AdapterCorruptError('the adapter is another user’s', { offset: 8 });
-  return {
-    record,
-    version: value.readUInt32LE(AT.version),
-    revision: value.readDoubleLE(AT.revision),
-    xid: value.readDoubleLE(AT.xid),
-    server: value.readDoubleLE(AT.server),
-    updatedAt: value.readDoubleLE(AT.updatedAt),
-    verifiedAt: Number.NEGATIVE_INFINITY,
-    era: 0,
-  };
+  return { record, version, revision, xid, server, updatedAt, verifiedAt: Number.NEGATIVE_INFINITY, era: 0 };
 }
 
-/** The checksum is taken along in the pass that copies the body; an adapter that is absent has none. */
-function readBody(key: Key, value: Buffer, half: boolean): AdapterRecord | undefined {
-  const checksum = { seed: headerChecksum(key, value), expected: value.readUInt32LE(AT.checksum) };
-  if (value.readUInt32LE(AT.version) !== 0) {
-    const body = value.subarray(HEADER_BYTES);
-    return half ? decodeHalf(body, checksum) : decodeRecord(body, checksum);
-  }
-  if (value.length === HEADER_BYTES && checksum.seed === checksum.expected) return undefined;
-  throw new AdapterCorruptError('the checksum does not match', { offset: AT.checksum });
+/** The checksum is taken along in the pass that copies. */
+function decodeBody(body: Buffer, checksum: Checksum, half: boolean): AdapterRecord {
+  return half ? decodeHalf(body, checksum) : decodeRecord(body, checksum);
 }
 
 /** Left under a missing key before Postgres is read; a fill succeeds only where it still stands. */
@@ -82,9 +56,4 @@ export function fillToken(random: Buffer): Buffer {
 
 export function isFillToken(value: Buffer): boolean {
   return value.length < HEADER_BYTES && value.subarray(0, TOKEN_MAGIC.length).equals(TOKEN_MAGIC);
-}
-
-/** Of the key and of the header behind the checksum; the body continues it. */
-function headerChecksum(key: Key, value: Buffer): number {
-  return crc32c(value.subarray(AT.revision, HEADER_BYTES), crc32c(Buffer.from(key.id)));
 }

@@ -184,6 +184,30 @@ describe('memory that two arguments share', () => {
   });
 });
 
+describe('readEntryHeader', () => {
+  const entry = () => new Uint8Array(48);
+  const header = () => new Float64Array(9);
+
+  test.each([
+    ['nothing', []],
+    ['text', ['LRS1', 'key', header()]],
+    ['shared memory', [shared(48), 'key', header()]],
+    ['detached memory', [detached(48), 'key', header()]],
+    ['a key in bytes', [entry(), Buffer.from('key'), header()]],
+    ['no header', [entry(), 'key']],
+    ['a header of another type', [entry(), 'key', new Float32Array(9)]],
+  ])('throws a TypeError on %s', (_, args) => {
+    expect(() => native.readEntryHeader(...(args as Parameters<Addon['readEntryHeader']>))).toThrow(TypeError);
+  });
+
+  test('throws a RangeError on a key that is longer than any, and on a header without room', () => {
+    expect(native.readEntryHeader(entry(), 'ü'.repeat(256), header())).toBe(14);
+    expect(() => native.readEntryHeader(entry(), 'k'.repeat(513), header())).toThrow(RangeError);
+    expect(() => native.readEntryHeader(entry(), 'ü'.repeat(257), header())).toThrow(RangeError);
+    expect(() => native.readEntryHeader(entry(), 'k', new Float64Array(8))).toThrow(RangeError);
+  });
+});
+
 describe('crc32c', () => {
   test.each([
     ['nothing', []],
@@ -195,7 +219,6 @@ describe('crc32c', () => {
     ['a seed as text', [bytes, '0']],
   ])('throws a TypeError on %s', (_, args) => {
     expect(() => native.crc32c(...(args as [Uint8Array, number]))).toThrow(TypeError);
-    expect(() => native.crc32cFromTables(...(args as [Uint8Array, number]))).toThrow(TypeError);
   });
 });
 

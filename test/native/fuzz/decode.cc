@@ -3,6 +3,7 @@
 #include <cmath>
 
 #include "../../../native/codec.h"
+#include "../../../native/copy.h"
 #include "../../../native/crc32c.h"
 #include "../check.h"
 
@@ -33,6 +34,18 @@ void RefusesAWeight(Room& record, size_t offset) {
   CHECK(!std::isfinite(weight));
 }
 
+// With folding and without it: the same answer, the same bytes, the same checksum.
+void CopiesBothWays(const uint8_t* weights, size_t count, uint32_t seed) {
+  Room folded(4 * count, seed);
+  Room pieced(4 * count, seed >> 8);
+  RunningChecksum one{true, seed};
+  RunningChecksum other{true, seed};
+  const bool finite = CopyWeights(weights, count, folded.bytes(), &one);
+  CHECK(CopyWeightsInPieces(weights, count, pieced.bytes(), &other) == finite);
+  CHECK(one.value == other.value);
+  CHECK(folded.Is(weights) && pieced.Is(weights));
+}
+
 }  // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t length) {
@@ -48,7 +61,9 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t length) {
 
   const uint32_t seed = static_cast<uint32_t>(length) * 2654435761u;
   const uint32_t crc = Crc32c(seed, bytes.bytes(), length);
-  CHECK(crc == Crc32cPortable(seed, bytes.bytes(), length));
+  CHECK(crc == Crc32cNamed("tables")(seed, bytes.bytes(), length));
+
+  CopiesBothWays(bytes.bytes() + kBaseAt, facts.base_count(), seed);
 
   Room copy(length, length >> 1);
   const Result copied = Copy(bytes.bytes(), length, facts, nullptr, copy.bytes());

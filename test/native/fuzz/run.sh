@@ -3,7 +3,7 @@
 # records. Needs clang with its compiler-rt (on Debian: clang and libclang-rt-dev) and CMake's flags for the SIMD files, which
 # stand below once more. Not part of .ci/run: see docs/native.md.
 #
-#   test/native/fuzz/run.sh [SECONDS] [TARGET...]     60 seconds, all of decode, half, kernels
+#   test/native/fuzz/run.sh [SECONDS] [TARGET...]     60 seconds, all of decode, half, entry, kernels
 #
 # Ends with an error, and the input in .cache/fuzz, at the first promise that does not hold.
 set -euo pipefail
@@ -11,7 +11,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/../../.."
 seconds=${1:-60}
 [ $# -gt 0 ] && shift
 targets=("$@")
-[ ${#targets[@]} -gt 0 ] || targets=(decode half kernels)
+[ ${#targets[@]} -gt 0 ] || targets=(decode half entry kernels)
 command -v clang++ >/dev/null || { echo 'clang++ is missing: apt-get install clang libclang-rt-14-dev' >&2; exit 1; }
 
 work=.cache/fuzz
@@ -19,10 +19,11 @@ mkdir -p "$work"
 flags=(-std=c++17 -g -O2 -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=all -ffp-contract=fast)
 avx2=(-mavx2 -mfma -mf16c)
 objects=()
-for source in codec cpu crc32c kernels kernels-neon kernels-avx2 kernels-avx512; do
+for source in codec copy cpu crc32c crc32c-folding entry kernels kernels-neon kernels-avx2 kernels-avx512; do
   simd=()
   if [ "$(uname -m)" = x86_64 ]; then
     [ "$source" = kernels-avx2 ] && simd=("${avx2[@]}")
+    [ "$source" = crc32c-folding ] && simd=(-msse4.2 -mpclmul -mavx512f -mavx512dq -mvpclmulqdq)
     [ "$source" = kernels-avx512 ] && simd=("${avx2[@]}" -mavx512f -mavx512vl -mavx512bw -mavx512dq)
   fi
   clang++ "${flags[@]}" ${simd[@]+"${simd[@]}"} -fsanitize=fuzzer-no-link -c "native/$source.cc" -o "$work/$source.o"

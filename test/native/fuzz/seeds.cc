@@ -1,4 +1,4 @@
-// Writes what the fuzzers start from: seeds RECORD... DIRECTORY. The golden records, the half of each, and, for each length at
+// Writes what the fuzzers start from: seeds RECORD... DIRECTORY. The golden records, the half of each, entries of both, and, for each length at
 // which codec.cc or crc32c.cc change their step, a record whose first layer is about as long.
 #include <fstream>
 #include <iterator>
@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "../../../native/codec.h"
+#include "../../../native/entry.h"
 #include "../check.h"
 
 using namespace lora_store;
@@ -19,13 +20,27 @@ void Write(const std::string& path, const Bytes& bytes) {
   CHECK(file.good());
 }
 
-void WriteBoth(const std::string& path, const Bytes& record) {
+// As entry.cc takes it: a key, a header, a body.
+Bytes EntryOf(const char* magic, const Bytes& body) {
+  Bytes entry{1, 'k'};
+  entry.insert(entry.end(), magic, magic + 4);
+  entry.resize(2 + kEntryHeaderBytes);
+  entry[2 + 40] = 1;
+  const auto length = static_cast<uint32_t>(body.size());
+  std::memcpy(&entry[2 + 44], &length, sizeof length);
+  entry.insert(entry.end(), body.begin(), body.end());
+  return entry;
+}
+
+void WriteAll(const std::string& path, const Bytes& record) {
   Facts facts{};
   CHECK(Inspect(record.data(), record.size(), Precision::kSingle, &facts).status == Status::kOk);
   Bytes half(HalfSize(facts));
   CHECK(Halve(record.data(), record.size(), facts, half.data()).status == Status::kOk);
   Write(path, record);
   Write(path + ".half", half);
+  Write(path + ".entry", EntryOf("LRS1", record));
+  Write(path + ".half.entry", EntryOf("LRH1", half));
 }
 
 Bytes RecordOf(uint64_t rank, uint64_t input_dim, uint64_t output_dim) {
@@ -48,9 +63,9 @@ int main(int count, char** arguments) {
   for (int i = 1; i < count - 1; i++) {
     std::ifstream file(arguments[i], std::ios::binary);
     const Bytes record{std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>()};
-    WriteBoth(to + "golden" + std::to_string(i), record);
+    WriteAll(to + "golden" + std::to_string(i), record);
   }
   for (const uint64_t length : {8, 16, 384, 385, 1536, 1537}) {
-    WriteBoth(to + "one" + std::to_string(length), RecordOf(1, length, 3));
+    WriteAll(to + "one" + std::to_string(length), RecordOf(1, length, 3));
   }
 }
