@@ -171,6 +171,24 @@ describe('installed by npm without scripts', () => {
     },
     PATIENCE_MS,
   );
+
+  test(
+    'on arm64, NEON and the instruction for checksums give what plain arithmetic gives',
+    async () => {
+      const [program, ...args] = await emulatedNode('24.22.0');
+      const binary = join(
+        consumer,
+        'node_modules',
+        manifest.name,
+        'prebuilds/lora_store-linux-arm64/node-napi-v8.node',
+      );
+      const { stdout } = await execute(program, [...args, join(root, 'test/package/lanes.mjs'), binary, 'neon']);
+      const compared = JSON.parse(stdout);
+      expect(compared.halves).toBeGreaterThan(400_000);
+      expect(compared).toMatchObject({ sums: 774, checksums: 205 });
+    },
+    PATIENCE_MS,
+  );
 });
 
 test(
