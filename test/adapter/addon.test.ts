@@ -1,6 +1,4 @@
-/** The addon called directly, as src/ never would: wrong arguments are JavaScript errors, and every thread may load it. */
-import { fileURLToPath } from 'node:url';
-import { Worker } from 'node:worker_threads';
+/** The addon called directly, as src/ never would: wrong arguments are JavaScript errors. */
 import { describe, expect, test } from 'vitest';
 import type { Addon } from '../../src/adapter/native.js';
 import { addon, goldenBytes } from '../support/adapters.js';
@@ -219,59 +217,5 @@ describe('crc32c', () => {
     ['a seed as text', [bytes, '0']],
   ])('throws a TypeError on %s', (_, args) => {
     expect(() => native.crc32c(...(args as [Uint8Array, number]))).toThrow(TypeError);
-  });
-});
-
-describe('threads', () => {
-  const path = fileURLToPath(new URL('../../build/Release/lora_store.node', import.meta.url));
-  const source = `
-    const { parentPort, workerData } = require('node:worker_threads');
-    const addon = require(workerData.path);
-    const facts = new Float64Array(6);
-    let same = 0;
-    for (let i = 0; i < 2000; i++) {
-      const record = addon.decode(workerData.bytes, facts);
-      if (record.equals(workerData.bytes) && addon.crc32c(record, 0) === workerData.crc) same++;
-    }
-    parentPort.postMessage({ same, facts });
-  `;
-
-  function work(file: string): Promise<{ same: number; facts: Float64Array }> {
-    const data = goldenBytes(file);
-    const worker = new Worker(source, {
-      eval: true,
-      workerData: { path, bytes: new Uint8Array(data), crc: native.crc32c(data, 0) },
-    });
-    return new Promise((resolve, reject) => {
-      worker.once('message', resolve);
-      worker.once('error', reject);
-    });
-  }
-
-  test('four workers decode different records at once, twice over, each with its own', async () => {
-    const files = ['odd-3x7-5.bin', 'seed-8x512-768.bin', 'small-4x16-32.bin', 'second-8x512-768.bin'];
-    for (let round = 0; round < 2; round++) {
-      const results = await Promise.all(files.map(work));
-      expect(results.map(({ same }) => same)).toEqual([2000, 2000, 2000, 2000]);
-      expect(results.map((result) => result.facts[0])).toEqual([3, 8, 4, 8]);
-    }
-  });
-
-  test('workers that are stopped in the middle of a call do not take the process with them', async () => {
-    const spin = `
-      const { parentPort, workerData } = require('node:worker_threads');
-      const addon = require(workerData.path);
-      const facts = new Float64Array(6);
-      addon.decode(workerData.bytes, facts);
-      parentPort.postMessage('working');
-      for (;;) addon.decode(workerData.bytes, facts);
-    `;
-    const data = new Uint8Array(goldenBytes('seed-8x512-768.bin'));
-    for (let round = 0; round < 8; round++) {
-      const worker = new Worker(spin, { eval: true, workerData: { path, bytes: data } });
-      await new Promise((resolve) => worker.once('message', resolve));
-      expect(await worker.terminate()).toBe(1);
-    }
-    expect(native.decode(data, facts())).toEqual(Buffer.from(data));
   });
 });
