@@ -11,6 +11,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <limits>
 
 namespace lora_store_addon {
 
@@ -62,6 +63,14 @@ inline bool Overlap(const View& a, size_t a_bytes, const View& b, size_t b_bytes
 inline bool Misfit(Napi::Env env, const char* message = "the arrays do not have lengths that fit together") {
   Napi::RangeError::New(env, message).ThrowAsJavaScriptException();
   return false;
+}
+
+// Too large for a float: infinity, which the plain conversion leaves undefined.
+inline float ToFloat(double value) {
+  constexpr double kMost = std::numeric_limits<float>::max();
+  if (value > kMost) return std::numeric_limits<float>::infinity();
+  if (value < -kMost) return -std::numeric_limits<float>::infinity();
+  return static_cast<float>(value);
 }
 
 // What is exported, by the file that has it.

@@ -119,7 +119,7 @@ Napi::Value Encode(const Napi::CallbackInfo& info) {
   const double* values = in.doubles();
   lora_store::Facts facts{};
   size_t size = 0;
-  facts.scaling_factor = static_cast<float>(values[kScalingFactor]);
+  facts.scaling_factor = ToFloat(values[kScalingFactor]);
   if (!ToInteger(values[kRank], &facts.rank) || !ToInteger(values[kInputDim], &facts.input_dim) ||
       !ToInteger(values[kOutputDim], &facts.output_dim) ||
       !ToInteger(values[kTrainingIterations], &facts.training_iterations) || !std::isfinite(facts.scaling_factor) ||
@@ -149,7 +149,7 @@ Napi::Value Crc32c(const Napi::CallbackInfo& info) {
     Refuse(env, "expected a number as the seed");
     return env.Undefined();
   }
-  if (info[2].IsString()) function = lora_store::Crc32cNamed(info[2].As<Napi::String>().Utf8Value().c_str());
+  if (info[2].IsString()) function = lora_store::Crc32cNamed(info[2].As<Napi::String>().Utf8Value());
   if (function == nullptr) return env.Undefined();
   const uint32_t seed = info[1].As<Napi::Number>().Uint32Value();
   return Napi::Number::New(env, function(seed, bytes.bytes(), bytes.length));

@@ -28,7 +28,7 @@ struct Layers {
         base.length / rank != input_dim) {
       return Misfit(env);
     }
-    *weights = {rank, input_dim, output_dim, static_cast<float>(scaling), base.floats(), user.floats()};
+    *weights = {rank, input_dim, output_dim, ToFloat(scaling), base.floats(), user.floats()};
     return true;
   }
 };
@@ -185,7 +185,7 @@ Napi::Value KernelsFor(const Napi::CallbackInfo& info) {
   if (info[0].IsUndefined()) {
     kernels = &lora_store::BestKernels();
   } else if (info[0].IsString()) {
-    kernels = lora_store::KernelsNamed(info[0].As<Napi::String>().Utf8Value().c_str());
+    kernels = lora_store::KernelsNamed(info[0].As<Napi::String>().Utf8Value());
   } else {
     Refuse(env, "expected the name of lanes");
   }

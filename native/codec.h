@@ -79,7 +79,7 @@ size_t HalfSize(const Facts& facts);
 bool EncodedSize(const Facts& facts, size_t* size);
 
 // Writes a record of EncodedSize bytes, which overlap nothing that is read. base holds rank × input_dim weights, user
-// output_dim × rank. With kWeight the target is complete but must not be used.
+// output_dim × rank. After a failure target is of no use.
 Result Encode(const Facts& facts, const uint8_t* user_id, const float* base, const float* user, uint8_t* target);
 
 }  // namespace lora_store

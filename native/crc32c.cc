@@ -155,12 +155,12 @@ Crc32cFunction Choose() {
 
 }  // namespace
 
-Crc32cFunction Crc32cNamed(const char* name) {
-  if (std::strcmp(name, "folding") == 0) return TheCpu().vpclmulqdq ? kCrc32cFolding : nullptr;
+Crc32cFunction Crc32cNamed(std::string_view name) {
+  if (name == "folding") return TheCpu().vpclmulqdq ? kCrc32cFolding : nullptr;
 #if defined(LORA_STORE_CRC_X86) || defined(LORA_STORE_CRC_ARM)
-  if (std::strcmp(name, "instruction") == 0) return HasInstruction() ? Crc32cInstruction : nullptr;
+  if (name == "instruction") return HasInstruction() ? Crc32cInstruction : nullptr;
 #endif
-  return std::strcmp(name, "tables") == 0 ? Crc32cTables : nullptr;
+  return name == "tables" ? Crc32cTables : nullptr;
 }
 
 uint32_t Crc32c(uint32_t seed, const uint8_t* bytes, size_t length) {

@@ -4,6 +4,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <string_view>
 
 namespace lora_store {
 
@@ -14,7 +15,7 @@ using Crc32cFunction = uint32_t (*)(uint32_t seed, const uint8_t* bytes, size_t 
 uint32_t Crc32c(uint32_t seed, const uint8_t* bytes, size_t length);
 
 // By name, for the tests that compare them: "folding", "instruction", "tables". nullptr where this CPU or this build has no such.
-Crc32cFunction Crc32cNamed(const char* name);
+Crc32cFunction Crc32cNamed(std::string_view name);
 
 }  // namespace lora_store
 

@@ -27,12 +27,12 @@ const Kernels& Choose() {
 
 }  // namespace
 
-const Kernels* KernelsNamed(const char* name) {
+const Kernels* KernelsNamed(std::string_view name) {
   const Cpu& cpu = TheCpu();
   const Kernels* const all[] = {cpu.avx512 ? kAvx512Kernels : nullptr, cpu.avx2 ? kAvx2Kernels : nullptr, kNeonKernels,
                                 &kScalarKernels};
   for (const Kernels* kernels : all) {
-    if (kernels != nullptr && std::strcmp(kernels->name, name) == 0) return kernels;
+    if (kernels != nullptr && name == kernels->name) return kernels;
   }
   return nullptr;
 }

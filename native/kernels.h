@@ -8,6 +8,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <string_view>
 
 namespace lora_store {
 
@@ -54,7 +55,7 @@ struct Kernels {
 };
 
 // By name: "avx512", "avx2", "neon", "scalar". nullptr where this CPU or this build has no such lanes.
-const Kernels* KernelsNamed(const char* name);
+const Kernels* KernelsNamed(std::string_view name);
 
 // The fastest that this CPU runs.
 const Kernels& BestKernels();

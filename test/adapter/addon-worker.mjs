@@ -41,8 +41,10 @@ export function everything(addon, bytes) {
   const fits = [kernels.toHalf(projected, halves), kernels.fromHalf(halves, projected)];
   const expanded = addon.decodeHalf(half, new Float64Array(6));
   const sums = [record, half, expanded, target].map((bytes) => addon.crc32c(bytes, 0));
-  const tables = addon.crc32cFromTables(record, 0);
-  return { encoded, score, scores, out, projected, reflected, stepped, halves, fits, sums, tables };
+  const tables = addon.crc32c(record, 0, 'tables');
+  const header = new Float64Array(9);
+  const entry = addon.readEntryHeader(record, 'key', header);
+  return { encoded, score, scores, out, projected, reflected, stepped, halves, fits, sums, tables, header, entry };
 }
 
 /** What a thread may be stopped in; each is called again and again. */
@@ -58,6 +60,7 @@ export const endless = {
     all.scores ??= new Float32Array(ROWS);
     all.kernels.scoreMany(all.base, all.user, 1, all.inputs, all.preference, all.scores);
   },
+  readEntryHeader: ({ addon, record }) => addon.readEntryHeader(record, 'key', new Float64Array(9)),
   refusals: ({ addon, facts }) => {
     try {
       addon.decode('bytes', facts);

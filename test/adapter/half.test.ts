@@ -42,6 +42,7 @@ test('the reference is exact at what the standard says', () => {
   expect([2049, 2051, 2 ** -25, 3 * 2 ** -25, 65_519.99, 65_520].map(halfOf)).toEqual([
     0x6800, 0x6802, 0, 2, 0x7bff, 0x7c00,
   ]);
+  expect([Number.NaN, Number.POSITIVE_INFINITY, -1e38].map(halfOf)).toEqual([0x7c00, 0x7c00, 0xfc00]);
   for (const half of halves) expect(halfOf(floatOf(half))).toBe(half);
 });
 
@@ -114,7 +115,7 @@ describe.each(codecs)('%s', (_, codec) => {
   });
 
   test('a weight that is too large leaves no half', () => {
-    for (const value of [65_520, -1e38]) {
+    for (const value of [65_520, -1e38, Number.NaN]) {
       const record = codec.decode(goldenBytes('small-4x16-32.bin'));
       record.user[record.user.length - 1] = value;
       expect(codec.halve(record)).toBeUndefined();

@@ -2,10 +2,10 @@
 import type { AdapterRecord } from '../../src/adapter/record.js';
 import { AdapterCorruptError } from '../../src/errors.js';
 
-export type Outcome = AdapterRecord | AdapterCorruptError;
+export type Outcome<Answer = AdapterRecord> = Answer | AdapterCorruptError;
 
 /** Any error that does not say what is wrong with the bytes passes through. */
-export function outcome(decode: () => AdapterRecord): Outcome {
+export function outcome<Answer>(decode: () => Answer): Outcome<Answer> {
   try {
     return decode();
   } catch (error) {
@@ -14,10 +14,13 @@ export function outcome(decode: () => AdapterRecord): Outcome {
   }
 }
 
+export function sameRefusal(a: AdapterCorruptError, b: unknown): boolean {
+  return b instanceof AdapterCorruptError && a.reason === b.reason && a.offset === b.offset;
+}
+
 export function sameOutcome(a: Outcome, b: Outcome): boolean {
-  if (a instanceof AdapterCorruptError || b instanceof AdapterCorruptError) {
-    return 'reason' in a && 'reason' in b && a.reason === b.reason && a.offset === b.offset;
-  }
+  if (a instanceof AdapterCorruptError) return sameRefusal(a, b);
+  if (b instanceof AdapterCorruptError) return false;
   return (
     a.rank === b.rank &&
     a.inputDim === b.inputDim &&
