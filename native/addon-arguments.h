@@ -16,7 +16,8 @@
 namespace lora_store_addon {
 
 struct View {
-  napi_typedarray_type type = napi_uint8_array;
+  // Nothing here takes these: a Node that does not know a type leaves what it finds, as early 24s did with Float16Array.
+  napi_typedarray_type type = napi_biguint64_array;
   void* data = nullptr;
   size_t length = 0;  // In elements.
 

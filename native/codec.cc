@@ -13,6 +13,10 @@
 #error "lora-store needs a little-endian machine"
 #endif
 
+#if defined(__FAST_MATH__)
+#error "lora-store looks for NaN: compile it without -ffast-math"
+#endif
+
 namespace lora_store {
 namespace {
 
@@ -92,7 +96,7 @@ class Reader {
 
 size_t FirstNotFinite(const uint8_t* weights) {
   size_t i = 0;
-  while (std::isfinite(Load<float>(weights + 4 * i))) i++;
+  while ((Load<uint32_t>(weights + 4 * i) & 0x7f800000u) != 0x7f800000u) i++;
   return i;
 }
 

@@ -66,7 +66,7 @@ Cpu Ask() {
   cpu.avx2 = ymm && Has(extended.ebx, 5) && Has(basic.ecx, 12) && Has(basic.ecx, 29);
   cpu.avx512 = zmm && cpu.avx2 && Has(extended.ebx, 16) && Has(extended.ebx, 17) && Has(extended.ebx, 30) &&
                Has(extended.ebx, 31);
-  cpu.vpclmulqdq = cpu.avx512 && Has(extended.ecx, 10);
+  cpu.vpclmulqdq = cpu.avx512 && cpu.sse42 && Has(basic.ecx, 1) && Has(extended.ecx, 10);
   return cpu;
 }
 

@@ -4,7 +4,7 @@
 // file for such a CPU; elsewhere it is empty.
 #include "crc32c-paths.h"
 
-#if defined(__VPCLMULQDQ__) && defined(__AVX512F__) && defined(__AVX512DQ__)
+#if defined(__x86_64__) && defined(__VPCLMULQDQ__) && defined(__AVX512F__) && defined(__AVX512DQ__)
 #include <immintrin.h>
 
 #include <cstring>

@@ -11,6 +11,7 @@ namespace lora_store {
 namespace avx512 {
 namespace {
 
+#define LORA_STORE_F16C_LANES 1
 constexpr size_t kLanes = 16;
 #include "weights-impl.h"
 #include "kernels-impl.h"

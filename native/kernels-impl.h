@@ -3,7 +3,13 @@
 // No include guard, and nothing of the standard library that compiles to a function, but memcpy, for the same reason.
 //
 // Rounding: a lane adds at most kTerms products in f32 before it is added to a total in f64, so that the error stays below
-// (kTerms + log2 of what is joined + 1) · 2^-24 < 1e-5 of the sum of the absolute products, however long the sum is.
+// (kTerms + log2 of what is joined + 1) · 2^-24 < 1e-5 of the sum of the absolute products, however long the sum is, and as
+// long as products and sums are within what f32 holds: 1e-38 to 3e38.
+
+// GCC has this builtin since version 12. Without it short rows are summed one by one.
+#if defined(__clang__) || (defined(__GNUC__) && __GNUC__ >= 12)
+#define LORA_STORE_SHUFFLES 1
+#endif
 
 constexpr size_t kTerms = 64;
 constexpr size_t kChains = 4;  // Sums side by side: an addition takes four cycles, and two can begin in each.
@@ -92,7 +98,7 @@ inline size_t Columns(const float* m, size_t rows, size_t cols, const float* p, 
   return col;
 }
 
-#if defined(__GNUC__)
+#if defined(LORA_STORE_SHUFFLES)
 template <size_t kWidth, size_t... kI>
 inline Vec<kWidth> PairSums(Vec<kWidth> a, Vec<kWidth> b, std::index_sequence<kI...>) {
   return __builtin_shufflevector(a, b, (2 * kI)...) + __builtin_shufflevector(a, b, (2 * kI + 1)...);
@@ -115,7 +121,7 @@ inline Vec<kWidth> Totals(Vec<kWidth>* rows) {
 template <size_t kWidth>
 inline void ShortRows(const float* m, size_t rows, size_t cols, const float* x, float factor, float* out) {
   size_t row = 0;
-#if defined(__GNUC__)
+#if defined(LORA_STORE_SHUFFLES)
   if constexpr (kWidth > 1) {
     if (cols < kWidth) return ShortRows<kWidth / 2>(m, rows, cols, x, factor, out);
     const size_t whole = cols - cols % kWidth;

@@ -2,7 +2,7 @@
 // CPU (kernels-impl.h, compiled once for each kind of lanes), no allocation, no throw, nothing touched outside the arrays,
 // which may lie wherever a float may, and may overlap: forward's out may be its input; any other output that overlaps what
 // is read holds numbers of no meaning, and nothing worse. A result differs from the exact one by at most 1e-5 · Σ|aᵢ·bᵢ| of the sums it is made of, for any
-// lengths. The readable reference is src/adapter/linear.ts, and a test holds the two together on every path.
+// lengths, while products and partial sums stay within what f32 holds (1e-38 to 3e38). The readable reference is src/adapter/linear.ts, and a test holds the two together on every path.
 #ifndef LORA_STORE_KERNELS_H_
 #define LORA_STORE_KERNELS_H_
 

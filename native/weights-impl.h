@@ -58,7 +58,7 @@ inline uint32_t HalfCarry(uint16_t half) { return (half & 0x7c00u) + 0x0400u; }
 inline bool ToHalf(const uint8_t* source, size_t count, uint8_t* target) {
   size_t i = 0;
   uint32_t carry = 0;
-#if defined(__F16C__)
+#if defined(LORA_STORE_F16C_LANES)
   __m128i carries = _mm_setzero_si128();
   for (; i + 8 <= count; i += 8) {
     __m256 floats;
@@ -93,7 +93,7 @@ inline bool ToHalf(const uint8_t* source, size_t count, uint8_t* target) {
 inline bool FromHalf(const uint8_t* source, size_t count, uint8_t* target) {
   size_t i = 0;
   uint32_t carry = 0;
-#if defined(__F16C__)
+#if defined(LORA_STORE_F16C_LANES)
   __m128i carries = _mm_setzero_si128();
   for (; i + 8 <= count; i += 8) {
     __m128i halves;

@@ -158,15 +158,15 @@ export class UserLoRAAdapter {
 
   /**
    * y = scalingFactor · B·(A·x) for input x [inputDim]. Returns out, or a new array of [outputDim]; out may be input.
-   * Sums in float64, result rounded to f32. Throws InvalidAdapterError on another length.
+   * Within 1e-5 · Σ|aᵢ·bᵢ| of the exact sums, while products and sums stay within what f32 holds. Throws InvalidAdapterError on another length.
    */
   forward(input: Vector, out?: Float32Array): Float32Array {
     return forward(this.#weights, input, out);
   }
 
   /**
-   * dot(forward(input), preference) for preference [outputDim], in float64 throughout. Not clamped: a clamp would turn
-   * the best candidates into ties. Throws InvalidAdapterError on another length.
+   * dot(forward(input), preference) for preference [outputDim], as near to the exact one as forward() is. Not clamped: a
+   * clamp would turn the best candidates into ties. Throws InvalidAdapterError on another length.
    */
   score(input: Vector, preference: Vector): number {
     return score(this.#weights, input, preference);
