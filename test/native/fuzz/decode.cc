@@ -6,29 +6,27 @@
 #include "../../../native/copy.h"
 #include "../../../native/crc32c.h"
 #include "../check.h"
+#include "../records.h"
 
 using namespace lora_store;
+using lora_store_test::Layout;
 using lora_store_test::Room;
 
 namespace {
-
-constexpr size_t kBaseAt = 48;
-constexpr size_t kBetween = 24;
 
 void EncodesAgain(const Facts& facts, Room& record) {
   size_t size = 0;
   CHECK(EncodedSize(facts, &size));
   CHECK(size == record.size());
-  const size_t user_at = kBaseAt + 4 * facts.base_count() + kBetween;
-  Room base(record.bytes() + kBaseAt, 4 * facts.base_count(), 0);
-  Room user(record.bytes() + user_at, 4 * facts.user_count(), 0);
+  Room base(record.bytes() + Layout::kBase, 4 * facts.base_count(), 0);
+  Room user(record.bytes() + Layout(facts).user, 4 * facts.user_count(), 0);
   Room again(size, size);
   CHECK(Encode(facts, record.bytes() + 8, base.floats(), user.floats(), again.bytes()).status == Status::kOk);
   CHECK(again.Is(record.bytes()));
 }
 
 void RefusesAWeight(Room& record, size_t offset) {
-  CHECK(offset >= kBaseAt && offset + 4 <= record.size());
+  CHECK(offset >= Layout::kBase && offset + 4 <= record.size());
   float weight;
   std::memcpy(&weight, record.bytes() + offset, 4);
   CHECK(!std::isfinite(weight));

@@ -4,24 +4,21 @@
 
 #include "../../../native/codec.h"
 #include "../../../native/crc32c.h"
-#include "../../../native/kernels.h"
 #include "../check.h"
+#include "../paths.h"
+#include "../records.h"
 
 using namespace lora_store;
+using lora_store_test::AllPaths;
+using lora_store_test::Layout;
 using lora_store_test::Room;
 
 namespace {
 
-constexpr size_t kBaseAt = 48;
-constexpr size_t kBetween = 24;
-constexpr const char* kPaths[] = {"scalar", "avx2", "avx512", "neon"};
-
 void PathsAgree(Room& from, size_t from_bytes, size_t to_bytes, size_t count, bool (*Kernels::*convert)(const uint8_t*, size_t, uint8_t*)) {
   Room expected(to_bytes * count, 0);
   const bool good = (KernelsNamed("scalar")->*convert)(from.bytes(), count, expected.bytes());
-  for (const char* path : kPaths) {
-    const Kernels* kernels = KernelsNamed(path);
-    if (kernels == nullptr) continue;
+  for (const Kernels* kernels : AllPaths()) {
     Room actual(to_bytes * count, from_bytes * count + 1);
     CHECK((kernels->*convert)(from.bytes(), count, actual.bytes()) == good);
     CHECK(!good || actual.Is(expected.bytes()));
@@ -41,7 +38,7 @@ void Expands(Room& half, const Facts& facts) {
   PathsAgree(half, 2, 4, half.size() / 2, &Kernels::from_half);
   if (expanded.status != Status::kOk) {
     CHECK(expanded.status == Status::kWeight);
-    CHECK(expanded.offset >= kBaseAt && expanded.offset + 2 <= half.size());
+    CHECK(expanded.offset >= Layout::kBase && expanded.offset + 2 <= half.size());
     CHECK((half.bytes()[expanded.offset + 1] & 0x7c) == 0x7c);
     return;
   }
@@ -71,9 +68,9 @@ void Halves(Room& record, const Facts& facts) {
   // Half a step of eleven bits, or of the smallest step there is.
   Room rounded(record.size(), 1);
   CHECK(Expand(half.bytes(), half.size(), facts, nullptr, rounded.bytes()).status == Status::kOk);
-  const size_t user_at = kBaseAt + 4 * facts.base_count() + kBetween;
+  const size_t user_at = Layout(facts).user;
   for (size_t i = 0; i < facts.base_count() + facts.user_count(); i++) {
-    const size_t at = i < facts.base_count() ? kBaseAt + 4 * i : user_at + 4 * (i - facts.base_count());
+    const size_t at = i < facts.base_count() ? Layout::kBase + 4 * i : user_at + 4 * (i - facts.base_count());
     float before;
     float after;
     std::memcpy(&before, record.bytes() + at, 4);

@@ -3,14 +3,20 @@
 #include <fstream>
 #include <iterator>
 #include <string>
-#include <vector>
 
+<<<<<<< HEAD:test/native/fuzz/seeds.cc
 #include "../../../native/codec.h"
 #include "../../../native/entry.h"
 #include "../check.h"
+=======
+#include "check.h"
+#include "records.h"
+>>>>>>> 5181327 (native: unit tests of the core, built like its fuzz targets):test/native/seeds.cc
 
 using namespace lora_store;
-using Bytes = std::vector<uint8_t>;
+using lora_store_test::Bytes;
+using lora_store_test::FactsOf;
+using lora_store_test::RecordOf;
 
 namespace {
 
@@ -43,18 +49,6 @@ void WriteAll(const std::string& path, const Bytes& record) {
   Write(path + ".half.entry", EntryOf("LRH1", half));
 }
 
-Bytes RecordOf(uint64_t rank, uint64_t input_dim, uint64_t output_dim) {
-  const Facts facts{rank, input_dim, output_dim, 2, 7};
-  size_t size = 0;
-  CHECK(EncodedSize(facts, &size));
-  std::vector<float> base(facts.base_count(), 0.25f);
-  std::vector<float> user(facts.user_count(), -1.5f);
-  Bytes record(size);
-  const Bytes id(kUserIdBytes, 9);
-  CHECK(Encode(facts, id.data(), base.data(), user.data(), record.data()).status == Status::kOk);
-  return record;
-}
-
 }  // namespace
 
 int main(int count, char** arguments) {
@@ -65,7 +59,11 @@ int main(int count, char** arguments) {
     const Bytes record{std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>()};
     WriteAll(to + "golden" + std::to_string(i), record);
   }
-  for (const uint64_t length : {8, 16, 384, 385, 1536, 1537}) {
+  for (const uint64_t length : {8, 16, 384, 385, 1536, 1537, 3072, 3073}) {
+<<<<<<< HEAD:test/native/fuzz/seeds.cc
     WriteAll(to + "one" + std::to_string(length), RecordOf(1, length, 3));
+=======
+    WriteAll(to + "one" + std::to_string(length), RecordOf(FactsOf(1, length, 3)));
+>>>>>>> 5181327 (native: unit tests of the core, built like its fuzz targets):test/native/seeds.cc
   }
 }
