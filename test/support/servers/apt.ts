@@ -12,19 +12,20 @@ const execute = promisify(execFile);
 
 /**
  * `to`, with the packages in it, unpacked once: concurrent callers do the work twice and one result stays, if `check`
- * takes it.
+ * takes it. `options` for apt-get.
  */
 export async function unpackedFromApt(
   to: string,
   wanted: readonly string[],
   check: (root: string) => Promise<void>,
+  options: readonly string[] = [],
 ): Promise<string> {
   if (existsSync(to)) return to;
   if (findCommand('apt-get') === undefined) throw new Error('this machine has no apt-get');
   mkdirSync(dirname(to), { recursive: true });
   const work = mkdtempSync(join(dirname(to), 'fetch-'));
   try {
-    await fetchAndUnpack(wanted, work, join(work, 'root'));
+    await fetchAndUnpack(wanted, work, join(work, 'root'), options);
     await check(join(work, 'root'));
     placeOnce(join(work, 'root'), to);
   } finally {
@@ -41,14 +42,19 @@ export function libraryPath(root: string): string {
     .join(':');
 }
 
-async function fetchAndUnpack(wanted: readonly string[], work: string, root: string): Promise<void> {
+async function fetchAndUnpack(
+  wanted: readonly string[],
+  work: string,
+  root: string,
+  given: readonly string[],
+): Promise<void> {
   const downloads = join(work, 'downloads');
   mkdirSync(downloads);
   try {
-    await download(wanted, downloads, []);
+    await download(wanted, downloads, given);
   } catch {
     // No package lists, as in most container images, or lists so old that the archive has moved on: fetch our own.
-    const options = privateLists(join(work, 'apt'));
+    const options = [...given, ...privateLists(join(work, 'apt'))];
     await execute('apt-get', [...options, 'update']);
     await download(wanted, downloads, options);
   }
@@ -69,8 +75,13 @@ async function missingPackages(wanted: readonly string[], options: readonly stri
   const named = [...stdout.matchAll(/^Inst (\S+)/gm)].map(([, name]) => name ?? '');
   // Of the rest only libraries matter for running a binary, and never a second C library beside the running one.
   const libraries = named.filter((name) => /^lib/.test(name) && !/^libc6|^libc-/.test(name));
-  return [...new Set([...wanted, ...libraries])];
+  // clang has nothing in it but the wish for clang-14, or whichever the release has.
+  const versions = named.filter((name) => wanted.includes(name.replace(/-\d+$/, '')));
+  return [...new Set([...wanted, ...libraries, ...versions])];
 }
+
+/** As if nothing were installed: for what half an installation does not help. */
+export const fromNothing = ['-o', 'Dir::State::status=/dev/null'];
 
 /** The download goes to a directory of ours, which apt's own unprivileged user could not write to. */
 const unsandboxed = ['-o', 'APT::Sandbox::User='];
