@@ -4,14 +4,9 @@
 #include <iterator>
 #include <string>
 
-<<<<<<< HEAD:test/native/fuzz/seeds.cc
-#include "../../../native/codec.h"
-#include "../../../native/entry.h"
-#include "../check.h"
-=======
+#include "../../native/entry.h"
 #include "check.h"
 #include "records.h"
->>>>>>> 5181327 (native: unit tests of the core, built like its fuzz targets):test/native/seeds.cc
 
 using namespace lora_store;
 using lora_store_test::Bytes;
@@ -60,10 +55,7 @@ int main(int count, char** arguments) {
     WriteAll(to + "golden" + std::to_string(i), record);
   }
   for (const uint64_t length : {8, 16, 384, 385, 1536, 1537, 3072, 3073}) {
-<<<<<<< HEAD:test/native/fuzz/seeds.cc
-    WriteAll(to + "one" + std::to_string(length), RecordOf(1, length, 3));
-=======
+#include "../../native/entry.h"
     WriteAll(to + "one" + std::to_string(length), RecordOf(FactsOf(1, length, 3)));
->>>>>>> 5181327 (native: unit tests of the core, built like its fuzz targets):test/native/seeds.cc
   }
 }

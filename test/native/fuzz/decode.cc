@@ -61,7 +61,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t length) {
   const uint32_t crc = Crc32c(seed, bytes.bytes(), length);
   CHECK(crc == Crc32cNamed("tables")(seed, bytes.bytes(), length));
 
-  CopiesBothWays(bytes.bytes() + kBaseAt, facts.base_count(), seed);
+  CopiesBothWays(bytes.bytes() + Layout::kBase, facts.base_count(), seed);
 
   Room copy(length, length >> 1);
   const Result copied = Copy(bytes.bytes(), length, facts, nullptr, copy.bytes());
