@@ -18,7 +18,8 @@ import { tmpdir } from 'node:os';
 import { dirname, join, relative } from 'node:path';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { bareNpm, copyProject, manifest, pack, root } from './support/package.js';
+import { bareNpm, copyProject, manifest, pack } from './support/package.js';
+import { root } from './support/root.js';
 
 const execute = promisify(execFile);
 

@@ -21,7 +21,8 @@ import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { encodeAdapter, UserLoRAAdapter } from '../../src/index.js';
 import { type Command, emulatedNode, nodeOf, unpackedFromNpm } from '../support/nodes.js';
-import { copyProject, manifest, pack, root } from '../support/package.js';
+import { copyProject, manifest, pack } from '../support/package.js';
+import { root } from '../support/root.js';
 
 const execute = promisify(execFile);
 

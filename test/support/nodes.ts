@@ -6,7 +6,7 @@ import { execFile } from 'node:child_process';
 import { existsSync, mkdirSync, mkdtempSync, renameSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
-import { root } from './package.js';
+import { root } from './root.js';
 import { libraryPath, unpackedFromApt } from './servers/apt.js';
 
 const execute = promisify(execFile);

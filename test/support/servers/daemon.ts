@@ -7,9 +7,9 @@ import { once } from 'node:events';
 import { chownSync, closeSync, mkdtempSync, openSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
+import { root } from '../root.js';
 
-const janitorScript = fileURLToPath(new URL('./janitor.sh', import.meta.url));
+const janitorScript = join(root, 'test/support/servers/janitor.sh');
 
 /** Writes its own process id, then becomes the server: there is no moment in which a server runs and no file names it. */
 const announceAndBecome = 'echo $$ >"$0" && exec "$@"';

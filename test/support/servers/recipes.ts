@@ -3,16 +3,16 @@
  * of the same kind. A choice that is there and fails, say a Docker without access to its registry, yields to the next.
  */
 import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
+import { root } from '../root.js';
 import { redisFromApt } from './apt-redis.js';
 import type { PostgresChoice, RedisChoice, Refusal } from './choices.js';
 import { guardContainersOf, requireDocker } from './containers.js';
 import { copyEmbeddedPostgres, findEmbeddedPostgres } from './embedded-postgres.js';
 import { findPostgres, findRedis } from './find-binaries.js';
-import type { OwnServer, Recipe } from './server.js';
+import type { OwnServer, Recipe, ServerSettings } from './server.js';
 import { startPostgresBy, startRedisBy } from './start.js';
 
-const cache = fileURLToPath(new URL('../../../.cache', import.meta.url));
+const cache = join(root, '.cache');
 
 /** A server that came up, by which choice, and how to make another. */
 export interface Found {
@@ -33,9 +33,10 @@ export function findPostgresServer(
   order: readonly PostgresChoice[],
   run: Run,
   refusals: Refusal[],
+  settings?: ServerSettings,
 ): Promise<Found | undefined> {
   const image = run.env.LORA_STORE_TEST_POSTGRES_IMAGE ?? 'postgres:16';
-  return firstThatServes(order, refusals, startPostgresBy, {
+  return firstThatServes(order, refusals, (recipe) => startPostgresBy(recipe, settings), {
     url: notAServerOfOurs,
     binary: async () => findPostgres() ?? refuse('no initdb and postgres on PATH or under /usr/lib/postgresql/*/bin'),
     docker: () => containerRecipe(image, run),
@@ -51,9 +52,10 @@ export function findRedisServer(
   order: readonly RedisChoice[],
   run: Run,
   refusals: Refusal[],
+  settings?: ServerSettings,
 ): Promise<Found | undefined> {
   const image = run.env.LORA_STORE_TEST_REDIS_IMAGE ?? 'redis:7';
-  return firstThatServes(order, refusals, startRedisBy, {
+  return firstThatServes(order, refusals, (recipe) => startRedisBy(recipe, settings), {
     url: notAServerOfOurs,
     binary: async () => findRedis() ?? refuse('no redis-server and no valkey-server on PATH'),
     docker: () => containerRecipe(image, run),
