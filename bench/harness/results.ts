@@ -53,6 +53,10 @@ export interface SideResult {
   readonly group: string;
   readonly latency: Distribution;
   readonly perSecond: number;
+  /** Where calls were too short to be timed one by one: of how many each sample in `latency` is the mean. */
+  readonly callsPerSample?: number;
+  /** What a call allocates on JavaScript's heap. */
+  readonly heapBytes?: number;
 }
 
 export interface Distribution {
@@ -101,6 +105,9 @@ export interface TargetResult {
   readonly bound: number;
   /** null: not measured in this run, and `why` says why. */
   readonly value: number | null;
+  /** Quartiles, where the value is a median. */
+  readonly low?: number;
+  readonly high?: number;
   readonly met: boolean | null;
   /** Why it is short, with the evidence; or why it was not measured. */
   readonly why?: string;

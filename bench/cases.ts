@@ -1,0 +1,20 @@
+/**
+ * The cases, in the order in which they run, and the seconds each may take: a --quick run of all of them ends within two
+ * minutes, a full one within twenty.
+ */
+import type { Case } from './harness/bench.js';
+
+export interface Entry {
+  /** Of a file in cases/. */
+  readonly name: string;
+  readonly quickSeconds: number;
+  readonly seconds: number;
+  load(): Promise<{ default: Case }>;
+}
+
+// Given out for those to come, quick and full: redis 16, 150; postgres 20, 200; save 12, 100; system 22, 300; growth 16, 200.
+export const entries: readonly Entry[] = [
+  { name: 'codec', quickSeconds: 10, seconds: 100, load: () => import('./cases/codec.js') },
+  { name: 'arithmetic', quickSeconds: 4, seconds: 30, load: () => import('./cases/arithmetic.js') },
+  { name: 'memory', quickSeconds: 8, seconds: 60, load: () => import('./cases/memory.js') },
+];

@@ -1,0 +1,177 @@
+/** What a hit in memory costs, against the maps and caches one would write by hand or install. */
+import assert from 'node:assert/strict';
+import { BentoCache, bentostore } from 'bentocache';
+import { memoryDriver } from 'bentocache/drivers/memory';
+import { Cacheable, createKeyv } from 'cacheable';
+import { LoRAStorage, type UserLoRAAdapter } from 'lora-store';
+import { LRUCache } from 'lru-cache';
+import { savedAdapters } from '../harness/adapters.js';
+import type { Bench, Case } from '../harness/bench.js';
+import { nothing } from '../harness/side.js';
+
+const NAME = 'default';
+
+/** Adapters that are there: a power of two, so that taking the next costs one AND. */
+const COUNT = 1024;
+
+/** The same users in the same order for every side. */
+interface Keys {
+  readonly users: readonly string[];
+  readonly joined: readonly string[];
+}
+
+export default {
+  question: 'What does a hit in memory cost?',
+  async run(bench) {
+    const { url } = await bench.servers.postgres();
+    const storage = await LoRAStorage.open({ postgres: url, redis: false, createMissingUsers: true });
+    try {
+      bench.doing(`saving ${COUNT} adapters`);
+      const adapters = await savedAdapters(storage, COUNT);
+      const users = adapters.map(({ userId }) => userId);
+      const keys = { users, joined: users.map((user) => `${user}:${NAME}`) };
+      const { misses } = storage.cacheStats().memory;
+      await synchronous(bench, storage, keys, adapters);
+      await awaited(bench, storage, keys, adapters);
+      assert.equal(storage.cacheStats().memory.misses, misses, 'every load was a hit');
+    } finally {
+      await storage.close();
+    }
+    bench.note('BentoCache keeps values as they are here (serialize: false), and so does cacheable (useClone: false).');
+  },
+} satisfies Case;
+
+async function synchronous(bench: Bench, storage: LoRAStorage, keys: Keys, adapters: readonly UserLoRAAdapter[]) {
+  const { users, joined } = keys;
+  const map = new Map(joined.map((key, i) => [key, adapters[i]]));
+  const lru = new LRUCache<string, UserLoRAAdapter>({ max: 2 * COUNT });
+  for (const [i, key] of joined.entries()) lru.set(key, adapters[i] as UserLoRAAdapter);
+  const check = firstOf(adapters);
+  // Written out side by side: a function that they shared would be compiled for all of them, and for none.
+  let [a, b, c, d] = [-1, -1, -1, -1];
+  const { ratio } = await bench.compare({
+    group: 'hit, synchronous',
+    sides: [
+      nothing,
+      {
+        name: 'Map.get, key at hand',
+        run() {
+          a = (a + 1) & (COUNT - 1);
+          return map.get(joined[a] as string);
+        },
+        check,
+      },
+      {
+        name: 'lru-cache get, key at hand',
+        run() {
+          b = (b + 1) & (COUNT - 1);
+          return lru.get(joined[b] as string);
+        },
+        check,
+      },
+      {
+        name: 'lru-cache get, key joined',
+        run() {
+          c = (c + 1) & (COUNT - 1);
+          return lru.get(`${users[c]}:${NAME}`);
+        },
+        check,
+      },
+      {
+        name: 'peekAdapter',
+        run() {
+          d = (d + 1) & (COUNT - 1);
+          return storage.peekAdapter(users[d] as string, NAME) ?? missing();
+        },
+        check,
+      },
+    ],
+    seconds: 0.4 * bench.secondsLeft,
+    heap: true,
+  });
+  bench.target(
+    'peekAdapter / lru-cache get with a key string built beforehand',
+    '<=',
+    3,
+    ratio('peekAdapter', 'lru-cache get, key at hand'),
+  );
+  ratio('peekAdapter', 'lru-cache get, key joined');
+  ratio('peekAdapter', 'Map.get, key at hand');
+}
+
+async function awaited(bench: Bench, storage: LoRAStorage, keys: Keys, adapters: readonly UserLoRAAdapter[]) {
+  const { users, joined } = keys;
+  const bento = new BentoCache({
+    default: 'memory',
+    stores: { memory: bentostore().useL1Layer(memoryDriver({ maxItems: 2 * COUNT, serialize: false })) },
+  });
+  const cacheable = new Cacheable({ primary: createKeyv({ useClone: false, lruSize: 2 * COUNT }) });
+  for (const [i, key] of joined.entries()) {
+    await bento.set({ key, value: adapters[i], ttl: '1h' });
+    await cacheable.set(key, adapters[i], '1h');
+  }
+  const factory = () => missing();
+  const check = firstOf(adapters);
+  let [a, b, c, d] = [-1, -1, -1, -1];
+  try {
+    const { ratio } = await bench.compare({
+      group: 'hit, awaited',
+      awaited: 'batches',
+      sides: [
+        { name: 'a promise of nothing', run: async () => undefined, check: nothing.check },
+        {
+          name: 'loadAdapter',
+          run() {
+            a = (a + 1) & (COUNT - 1);
+            return storage.loadAdapter(users[a] as string, NAME);
+          },
+          check,
+        },
+        {
+          name: 'BentoCache getOrSet',
+          run() {
+            b = (b + 1) & (COUNT - 1);
+            return bento.getOrSet({ key: joined[b] as string, factory, ttl: '1h' });
+          },
+          check,
+        },
+        {
+          name: 'cacheable get',
+          run() {
+            c = (c + 1) & (COUNT - 1);
+            return cacheable.get(joined[c] as string);
+          },
+          check,
+        },
+        {
+          name: 'cacheable getOrSet',
+          run() {
+            d = (d + 1) & (COUNT - 1);
+            return cacheable.getOrSet(joined[d] as string, factory, { ttl: '1h' });
+          },
+          check,
+        },
+      ],
+      seconds: 0.8 * bench.secondsLeft,
+      heap: true,
+    });
+    bench.target('awaited memory hit / BentoCache memory hit', '<=', 0.15, ratio('loadAdapter', 'BentoCache getOrSet'));
+    ratio('loadAdapter', 'cacheable get');
+    ratio('loadAdapter', 'a promise of nothing');
+  } finally {
+    await bento.disconnectAll();
+    await cacheable.disconnect();
+  }
+}
+
+/** The first that a side gives is that of the first user. */
+function firstOf([first]: readonly UserLoRAAdapter[]) {
+  return (answer: UserLoRAAdapter) => {
+    assert.equal(answer.userId, first?.userId);
+    assert.deepEqual(answer.baseLayerWeights, first?.baseLayerWeights);
+  };
+}
+
+function missing(): never {
+  throw new Error('this was meant to be a hit');
+}
