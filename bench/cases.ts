@@ -16,5 +16,5 @@ export interface Entry {
 export const entries: readonly Entry[] = [
   { name: 'codec', quickSeconds: 10, seconds: 100, load: () => import('./cases/codec.js') },
   { name: 'arithmetic', quickSeconds: 4, seconds: 30, load: () => import('./cases/arithmetic.js') },
-  { name: 'memory', quickSeconds: 8, seconds: 60, load: () => import('./cases/memory.js') },
+  { name: 'memory', quickSeconds: 10, seconds: 60, load: () => import('./cases/memory.js') },
 ];

@@ -25,10 +25,7 @@ export default {
     bench.doing('building the Rust program');
     const rust = await startRust(FILE);
     if (typeof rust === 'string') bench.note(`Without Rust: ${rust}.`);
-    else {
-      bench.version('rustc', rust.compiler);
-      bench.version('bincode', rust.bincode);
-    }
+    else for (const [what, version] of Object.entries(rust.versions)) bench.version(what, version);
     try {
       await decoding(bench, bytes, record, rust);
       await encoding(bench, bytes, record, rust);

@@ -25,6 +25,7 @@ export interface Contest {
 }
 
 const MIN_ROUNDS = 5;
+const MIN_SLICE_MS = 15;
 const WARM_SLICE_MS = 25;
 /** Two slices in a row this near to each other: the compiler is done. */
 const SETTLED = 0.03;
@@ -42,18 +43,17 @@ export async function contend(contest: Contest, progress: (doing: string) => voi
   progress(`${group}: warming up`);
   const runners: Runner[] = [];
   for (const side of sides) runners.push(await runnerOf(side, awaited, concurrency));
-  const warmMs = Math.max(3 * WARM_SLICE_MS, (0.25 * seconds * 1000) / sides.length);
+  const warmMs = Math.max(8 * WARM_SLICE_MS, (0.25 * seconds * 1000) / sides.length);
   for (const run of runners) await warmUp(run, warmMs);
 
-  const left = seconds * 1000 - (performance.now() - began);
-  const rounds = Math.max(MIN_ROUNDS, Math.floor(left / (sides.length * (sliceMs + gcMs()))));
+  const { rounds, milliseconds } = split(seconds * 1000 - (performance.now() - began), sides.length, sliceMs);
   const slices: Slice[][] = sides.map(() => []);
   for (let round = 0; round < rounds; round++) {
     progress(`${group}: round ${round + 1} of ${rounds}`);
     for (let place = 0; place < sides.length; place++) {
       const index = (round + place) % sides.length;
       globalThis.gc?.();
-      slices[index]?.push(await inTurn(runners[index] as Runner, sliceMs));
+      slices[index]?.push(await inTurn(runners[index] as Runner, milliseconds));
     }
   }
   const results: SideResult[] = [];
@@ -84,6 +84,14 @@ async function warmUp(run: Runner, milliseconds: number): Promise<void> {
 async function inTurn(run: Runner, milliseconds: number): Promise<Slice> {
   await turn();
   return await run(milliseconds);
+}
+
+/** As many rounds as there is time for; shorter slices where that is too few. */
+function split(left: number, sides: number, sliceMs: number): { rounds: number; milliseconds: number } {
+  const pause = gcMs();
+  const rounds = Math.floor(left / (sides * (sliceMs + pause)));
+  if (rounds >= MIN_ROUNDS) return { rounds, milliseconds: sliceMs };
+  return { rounds: MIN_ROUNDS, milliseconds: Math.max(MIN_SLICE_MS, left / (MIN_ROUNDS * sides) - pause) };
 }
 
 /** What a collection takes here. */

@@ -21,8 +21,10 @@ export interface LocalSide {
 /** Runs, and is timed, in another program. */
 export interface RemoteSide {
   readonly name: string;
-  /** Microseconds a call: the mean of each of several batches, or of each call. */
+  /** Microseconds a call: the mean of each of several batches. */
   slice(milliseconds: number): Promise<readonly number[]>;
+  /** In such a batch. */
+  readonly callsPerSample: number;
   /** Throws unless that program does the work right. */
   check(): unknown;
 }
@@ -58,7 +60,7 @@ export async function runnerOf(side: Side, awaited: 'each' | 'batches', concurre
     await side.check();
     return async (milliseconds) => {
       const samples = samplesOf(await side.slice(milliseconds));
-      return { samples, perSecond: 1e6 / samples.mean, callsPerSample: 1 };
+      return { samples, perSecond: 1e6 / samples.mean, callsPerSample: side.callsPerSample };
     };
   }
   const answer = side.run();
