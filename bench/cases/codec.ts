@@ -60,6 +60,8 @@ async function decoding(bench: Bench, bytes: Buffer, record: AdapterRecord, rust
     const [of, why] = typeof rust === 'string' ? [null, rust] : [ratio(name, 'Rust bincode')];
     bench.target(`${what} / Rust bincode unchecked`, '<=', 0.35, of, why);
     bench.target(`${what} / plain copy`, '<=', 1.6, ratio(name, 'plain copy'));
+    ratio(name, 'plain copy', 'mean');
+    if (typeof rust !== 'string') ratio(name, 'Rust bincode', 'mean');
   }
   for (const other of ['portable', 'v8.deserialize', 'msgpackr', 'JSON']) ratio('decode', other);
 }

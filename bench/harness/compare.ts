@@ -32,7 +32,10 @@ const SETTLED = 0.03;
 
 export interface Comparison {
   readonly sides: readonly SideResult[];
-  /** Of one side to another, by their names: the median over rounds, and its quartiles. */
+  /**
+   * Of one side to another, by their names: the median over rounds, and its quartiles. Of p50 unless told otherwise: where
+   * others use the machine too, a mean is theirs as much as the side's.
+   */
   ratio(of: string, to: string, statistic?: Ratio['statistic']): Ratio;
 }
 
@@ -65,7 +68,7 @@ export async function contend(contest: Contest, progress: (doing: string) => voi
   const named = new Map(sides.map(({ name }, index) => [name, slices[index] as Slice[]]));
   return {
     sides: results,
-    ratio: (of, to, statistic = 'mean') => ratioOf(named, of, to, statistic),
+    ratio: (of, to, statistic = 'p50') => ratioOf(named, of, to, statistic),
   };
 }
 

@@ -82,10 +82,11 @@ function batchRunner(side: LocalSide, awaited: boolean): Runner {
       times.push((elapsed * 1000) / calls);
       spent += elapsed;
     } while (now() < end);
-    const perCall = spent / (times.length * calls);
+    const samples = samplesOf(times);
+    const perSecond = (1000 * times.length * calls) / spent;
     // The first slices begin with one call a batch; never many times more, should the clock have missed a short one.
-    calls = Math.ceil(Math.min(BATCH_MS / perCall, 1000 * calls));
-    return { samples: samplesOf(times), perSecond: 1000 / perCall, callsPerSample };
+    calls = Math.ceil(Math.min((1000 * BATCH_MS) / samples.at(50), 1000 * calls));
+    return { samples, perSecond, callsPerSample };
   };
 }
 
