@@ -37,7 +37,7 @@ function commit(): string {
     const hash = git('rev-parse', '--short=12', 'HEAD');
     return git('status', '--porcelain') === '' ? hash : `${hash}+`;
   } catch {
-    return 'unknown: not a git checkout';
+    return 'unknown: no git, or no checkout';
   }
 }
 
