@@ -1,0 +1,83 @@
+/**
+ * What the pages of the project quote of bench/results/reference.json: a page says with two comments where, and never
+ * holds a figure that was typed.
+ */
+import type { Results } from '../harness/results.js';
+import { caseTitle } from './cases.js';
+import { pair, quartiles, statisticName } from './intervals.js';
+import { outcome, verdict } from './targets.js';
+import { bound, ratio as digits, duration } from './units.js';
+
+/** What can be quoted, by the word in the opening comment: <!-- bench: targets --> … <!-- /bench -->. */
+const blocks: Readonly<Record<string, (results: Results) => string>> = { targets: targetBlock, ratios: ratioBlock };
+
+/** The page with its blocks as `reference` gives them; without a reference they are empty. */
+export function withTables(page: string, reference: Results | undefined): string {
+  if (reference?.quick) throw new Error('the reference is a quick run, and its figures go into no table');
+  return page.replace(
+    /(<!-- bench: (\w+) -->\n)[\s\S]*?(<!-- \/bench -->)/g,
+    (_, open: string, name: string, close) => {
+      const block = blocks[name];
+      if (block === undefined)
+        throw new Error(`no table is called ${name}; there are ${Object.keys(blocks).join(', ')}`);
+      return `${open}${reference === undefined ? '' : block(reference)}${close}`;
+    },
+  );
+}
+
+function targetBlock(results: Results): string {
+  const rows = results.targets.map((target) => [
+    target.what,
+    bound(target),
+    target.value === null ? '' : digits(target.value),
+    outcome(target),
+  ]);
+  return `## Measured
+
+${measuredOn(results)} ${verdict(results)}
+
+${table(['what', 'target', 'measured', ''], rows)}
+`;
+}
+
+function ratioBlock(results: Results): string {
+  const sections = results.cases.filter(({ ratios }) => ratios.length > 0);
+  return `${measuredOn(results)}
+
+${sections.map((one) => `### ${caseTitle(one)}\n\n${one.question}\n\n${ratioTable(one)}\n`).join('\n')}`;
+}
+
+function ratioTable({ sides, ratios }: Results['cases'][number]): string {
+  const p50 = (name: string) => {
+    const side = sides.find((side) => side.name === name);
+    return side === undefined ? '' : duration(side.latency.p50);
+  };
+  const rows = ratios.map((ratio) => [
+    pair(ratio),
+    statisticName(ratio),
+    digits(ratio.median),
+    quartiles(ratio),
+    p50(ratio.of),
+    p50(ratio.to),
+  ]);
+  return table(['sides', 'of', 'median', 'quartiles', 'p50', 'p50 of the other'], rows);
+}
+
+function measuredOn({ date, environment }: Results): string {
+  const { cpu, cores, node, servers, codec } = environment;
+  const where = [
+    `${cpu}, ${cores} cores`,
+    `Node ${node}`,
+    `codec ${codec}`,
+    ...Object.entries(servers).map(([name, of]) => `${name} ${of}`),
+  ];
+  return `${date.slice(0, 10)}, at ${environment.commit}: ${where.join('; ')}.`;
+}
+
+function table(head: readonly string[], rows: readonly (readonly string[])[]): string {
+  return [head, head.map(() => '---'), ...rows].map((cells) => `| ${cells.map(escaped).join(' | ')} |`).join('\n');
+}
+
+function escaped(cell: string): string {
+  return cell.replaceAll('|', '\\|');
+}
