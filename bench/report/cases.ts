@@ -75,7 +75,7 @@ const latencyColumns: readonly (Column & { readonly of: (side: SideResult) => st
     of: ({ latency }: SideResult) => duration(latency[statistic]),
   })),
   { heading: 'per second', numeric: true, of: ({ perSecond }) => count(perSecond) },
-  { heading: 'heap', numeric: true, of: ({ heapBytes }) => (heapBytes === undefined ? '' : bytes(heapBytes)) },
+  { heading: 'heap a call', numeric: true, of: ({ heapBytes }) => (heapBytes === undefined ? '' : bytes(heapBytes)) },
   { heading: 'samples', numeric: true, of: ({ latency }) => count(latency.count) },
   { heading: 'calls each', numeric: true, of: ({ callsPerSample = 1 }) => count(callsPerSample) },
 ];

@@ -10,7 +10,7 @@ import { axisUnit, brief } from './units.js';
 type Series = Curve['series'][number];
 
 const labelHeight = 15;
-const labelMargin = 170;
+const widestLabel = 180;
 
 export function curve(shown: Curve, colours: Colours): Html {
   const [x, y] = [axisUnit(shown.x), axisUnit(shown.y)];
@@ -45,8 +45,12 @@ function drawing(shown: Curve, colours: Colours, size: Size): Plot.PlotOptions {
   const options: Plot.PlotOptions = {
     width: size.width,
     height: wide ? 320 : 250,
-    ...{ marginTop: 26, marginBottom: 44, marginLeft: 58, marginRight: wide ? labelMargin : 16 },
-    ...{ x, y },
+    marginTop: 34,
+    marginBottom: 44,
+    marginLeft: 58,
+    marginRight: wide ? labelMargin(series) : 16,
+    x,
+    y,
     marks: [
       Plot.gridY(yTicks, { stroke: 'var(--line)', strokeOpacity: 1 }),
       Plot.axisY(yTicks, { ...axis, text: tickText(shown.y) }),
@@ -69,7 +73,7 @@ function tickText(axis: Axis): (tick: number) => string {
 function axisTitles(shown: Curve): Plot.Markish[] {
   const common = { text: (label: string) => label, fill: 'var(--soft)', fontSize: 12 } as const;
   return [
-    Plot.text([axisUnit(shown.y).label], { ...common, frameAnchor: 'top-left', textAnchor: 'start', dx: -58, dy: -22 }),
+    Plot.text([axisUnit(shown.y).label], { ...common, frameAnchor: 'top-left', textAnchor: 'start', dx: -58, dy: -32 }),
     Plot.text([axisUnit(shown.x).label], { ...common, frameAnchor: 'bottom-right', textAnchor: 'end', dy: 38 }),
   ];
 }
@@ -91,17 +95,26 @@ function endLabels(series: readonly Series[], options: Plot.PlotOptions, colours
   });
   return placed.map(({ name, end, dy }) =>
     Plot.text([end], {
-      ...{ x: '0', y: '1', text: () => name, textAnchor: 'start', dx: 9, dy, fill: colours(name) },
-      ...{
-        fontSize: 13,
-        fontWeight: 600,
-        stroke: 'var(--page)',
-        strokeWidth: 4,
-        lineWidth: 12,
-        textOverflow: 'ellipsis',
-      },
+      x: '0',
+      y: '1',
+      text: () => name,
+      textAnchor: 'start',
+      dx: 9,
+      dy,
+      fill: colours(name),
+      fontSize: 13,
+      fontWeight: 600,
+      stroke: 'var(--page)',
+      strokeWidth: 4,
+      lineWidth: 12,
+      textOverflow: 'ellipsis',
     }),
   );
+}
+
+/** About what the longest of them takes; one that is longer yet is cut. */
+function labelMargin(series: readonly Series[]): number {
+  return Math.min(widestLabel, 20 + 8 * Math.max(0, ...series.map(({ name }) => name.length)));
 }
 
 interface Scale {

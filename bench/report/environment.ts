@@ -2,7 +2,7 @@
 import type { Environment } from '../harness/results.js';
 import { type Html, html } from './html.js';
 import { table } from './table.js';
-import { bytes } from './units.js';
+import { brief, bytes } from './units.js';
 
 export function environmentSection(environment: Environment): Html {
   const rows = environmentRows(environment);
@@ -16,7 +16,7 @@ function environmentRows(environment: Environment): string[][] {
   const { cpu, cores, memoryBytes, kernel, node, codec, servers, versions, commit } = environment;
   return [
     ['CPU', `${cpu}, ${cores} cores`],
-    ['memory', bytes(memoryBytes)],
+    ['memory', brief(bytes(memoryBytes))],
     ['kernel', kernel],
     ['Node', node],
     ['codec', codec],

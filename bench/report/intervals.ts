@@ -1,4 +1,7 @@
-/** Ratios with their spread, and targets with their distance: a dot a row, left or right of a line at 1. */
+/**
+ * Ratios with their spread, and targets with their distance: a dot a row, left or right of a line at 1, on a logarithmic
+ * axis, where 0 has no place.
+ */
 import * as Plot from '@observablehq/plot';
 import type { Ratio, TargetResult } from '../harness/results.js';
 import type { Colours } from './colours.js';
@@ -16,16 +19,16 @@ interface Interval {
 }
 
 /** Quartiles over the rounds of a run, around their median. */
-export function ratios(title: string, measured: readonly Ratio[], colours: Colours): Html {
-  const statistics = new Set(measured.map(statisticName));
-  const common = statistics.size === 1 ? ` Compared by ${[...statistics][0]}.` : '';
-  const name = (ratio: Ratio) => (common === '' ? `${pair(ratio)}, ${statisticName(ratio)}` : pair(ratio));
+export function ratios(title: string, all: readonly Ratio[], colours: Colours): Html {
+  const measured = all.filter(({ low }) => low > 0);
+  const name = (ratio: Ratio) => `${pair(ratio)}, ${statisticName(ratio)}`;
   return intervals({
     title,
-    hint: `Dot: median over the rounds; bar: quartiles. At 1 both are equal; of times less is better, of throughput more.${common}`,
+    hint: 'Dot: median over the rounds; bar: quartiles. At 1 both are equal; of times less is better, of throughput more.',
     summary: `${title}: ${measured.map((ratio) => `${name(ratio)} ${inWords(ratio)}`).join('; ')}.`,
-    shown: measured.map((ratio) => ({ ...ratio, name: name(ratio), colour: colours(ratio.of), middle: ratio.median })),
+    shown: measured.map((ratio) => ({ ...ratio, name: pair(ratio), colour: colours(ratio.of), middle: ratio.median })),
     columns: [
+      { heading: 'of', width: 78, values: measured.map(statisticName) },
       { heading: 'median', width: 60, values: measured.map(({ median }) => digits(median)) },
       { heading: 'quartiles', width: 96, values: measured.map(quartiles) },
     ],
@@ -34,7 +37,7 @@ export function ratios(title: string, measured: readonly Ratio[], colours: Colou
 
 /** How far each is from its bound, on an axis where the bound is 1 and less is better. */
 export function distances(title: string, targets: readonly TargetResult[]): Html {
-  const measured = targets.flatMap((target) => (target.value === null ? [] : [{ ...target, value: target.value }]));
+  const measured = targets.flatMap((target) => (target.value ? [{ ...target, value: target.value }] : []));
   return intervals({
     title,
     hint: 'The line is the bound. Left of it the target is met: at 0.5 with twice the room it needs.',
@@ -88,7 +91,7 @@ function intervals({ shown, columns, ...about }: Intervals): Html {
         domain: domainOf(shown),
         line: 1,
         format: String,
-        nameWidth: 320,
+        nameWidth: 300,
         height: 22,
         marks: (place) => marksOf(shown, place),
       }),

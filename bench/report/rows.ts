@@ -54,7 +54,10 @@ export function rows({ name: size }: Size, shown: Rows): Plot.PlotOptions {
   const ticks = logTicks(...domain, wide ? 8 : 4);
   return {
     height: marginTop + total + marginBottom,
-    ...{ marginTop, marginBottom, marginLeft, marginRight },
+    marginTop,
+    marginBottom,
+    marginLeft,
+    marginRight,
     x: { type: 'log', domain: [...domain] },
     y: { type: 'linear', domain: [0, total], range: [marginTop, marginTop + total], axis: null },
     marks: [
@@ -85,23 +88,28 @@ function besideMarks(names: Rows['names'], columns: Rows['columns'], place: Plac
   const right = { frameAnchor: 'right', textAnchor: 'end' } as const;
   return [
     Plot.text(names, {
-      ...{ y, text: same, frameAnchor: 'left', textAnchor: 'start', dx: -nameWidth, fill: 'currentColor' },
-      ...{ fontSize: 13, lineWidth: (nameWidth - 20) / 13, lineHeight: 1.15 },
+      y,
+      text: same,
+      frameAnchor: 'left',
+      textAnchor: 'start',
+      dx: -nameWidth,
+      fill: 'currentColor',
+      fontSize: 13,
+      lineWidth: (nameWidth - 20) / 13,
+      lineHeight: 1.15,
     }),
     ...columns.flatMap(({ heading, values }, index) => {
       const dx = columns.slice(0, index + 1).reduce((sum, { width }) => sum + width, 0);
       return [
         Plot.text(values, { ...right, y, text: same, dx, fill: 'currentColor', fontSize: 13 }),
         Plot.text([heading], {
-          ...{
-            ...right,
-            frameAnchor: 'top-right',
-            text: same,
-            dx,
-            dy: 4 - textLine,
-            fill: 'var(--soft)',
-            fontSize: 12,
-          },
+          ...right,
+          frameAnchor: 'top-right',
+          text: same,
+          dx,
+          dy: 4 - textLine,
+          fill: 'var(--soft)',
+          fontSize: 12,
         }),
       ];
     }),
@@ -112,14 +120,24 @@ function aboveMarks(names: Rows['names'], columns: Rows['columns'], place: Place
   const figures = (_: string, index: number) =>
     columns.map(({ heading, values }) => `${heading} ${values[index]}`).join('  ·  ');
   const common: Plot.TextOptions = {
-    ...{ y: (_: string, index: number) => place.ceiling(index), dx: -13, fontSize: 12, lineWidth: 24 },
-    ...{ stroke: 'var(--page)', strokeWidth: 4 },
+    y: (_: string, index: number) => place.ceiling(index),
+    dx: -13,
+    fontSize: 12,
+    stroke: 'var(--page)',
+    strokeWidth: 4,
     frameAnchor: 'left',
     textAnchor: 'start',
-    textOverflow: 'ellipsis',
   };
   return [
-    Plot.text(names, { ...common, text: same, dy: -textLine - 12, fill: 'currentColor', fontWeight: 600 }),
+    Plot.text(names, {
+      ...common,
+      text: same,
+      dy: -textLine - 12,
+      fill: 'currentColor',
+      fontWeight: 600,
+      lineWidth: 22,
+      textOverflow: 'ellipsis',
+    }),
     Plot.text(names, { ...common, text: figures, dy: -13, fill: 'var(--soft)' }),
   ];
 }

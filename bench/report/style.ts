@@ -39,8 +39,8 @@ nav ul { display: flex; flex-wrap: wrap; gap: 0.25rem 1.25rem; margin: 1.5rem 0 
 .notes li { margin: 0.25rem 0; }
 
 figure { margin: 1.25rem 0 2rem; }
-figcaption { margin-bottom: 0.75rem; font-size: 0.9375rem; }
-figcaption .soft { display: block; font-size: 0.875rem; }
+figcaption { margin-bottom: 0.75rem; font-size: 0.9375rem; font-weight: 600; }
+figcaption .soft { display: block; font-size: 0.875rem; font-weight: 400; }
 figure svg { display: block; width: 100%; height: auto; overflow: visible; }
 svg { font-family: inherit; font-variant-numeric: tabular-nums; }
 .key { display: flex; flex-wrap: wrap; gap: 0.1rem 1rem; margin: 0 0 0.5rem; padding: 0; list-style: none; font-size: 0.8125rem; }
@@ -52,7 +52,13 @@ svg { font-family: inherit; font-variant-numeric: tabular-nums; }
   .key.narrow { display: flex; }
 }
 
-.table { overflow-x: auto; margin: 1rem 0; }
+/* The shade at the right says that there is more to scroll to; at the end, what moves with the content covers it. */
+.table {
+  overflow-x: auto; margin: 1rem 0;
+  background:
+    linear-gradient(to left, var(--page) 50%, transparent) right / 2.5rem 100% no-repeat local,
+    linear-gradient(to left, var(--line), transparent) right / 1.25rem 100% no-repeat scroll;
+}
 table { border-collapse: collapse; width: 100%; font-size: 0.9375rem; font-variant-numeric: tabular-nums; }
 caption { text-align: left; padding-bottom: 0.5rem; color: var(--soft); font-size: 0.875rem; }
 th, td { padding: 0.45rem 0.75rem 0.45rem 0; text-align: left; vertical-align: baseline; border-bottom: 1px solid var(--line); }
