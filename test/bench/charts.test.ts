@@ -9,22 +9,22 @@ import { seededResults } from './seeded-results.js';
 const spaced = (text: string) => text.replaceAll('\u00a0', ' ');
 
 test.each([
-  [duration, 0.0203, '20.3 ns'],
-  [duration, 0.9999, '1.00 µs'],
-  [duration, 11, '11.0 µs'],
-  [duration, 4570, '4.57 ms'],
-  [duration, 999_900, '1.00 s'],
-  [duration, 3.6e9, '3600 s'],
-  [duration, 0, '0'],
-  [bytes, 41_052, '41.1 kB'],
-  [count, 4000, '4k'],
-  [count, 19, '19'],
-  [count, 1_234_567, '1.23M'],
-  [ratio, 0.0312, '0.031'],
-  [ratio, 0.307, '0.31'],
-  [ratio, 12.44, '12.4'],
-  [ratio, 1234.5, '1235'],
-])('%o writes %d as %s', (format, value, text) => {
+  [0.0203, '20.3 ns', duration],
+  [0.9999, '1.00 µs', duration],
+  [11, '11.0 µs', duration],
+  [4570, '4.57 ms', duration],
+  [999_900, '1.00 s', duration],
+  [3.6e9, '3600 s', duration],
+  [0, '0', duration],
+  [41_052, '41.1 kB', bytes],
+  [4000, '4k', count],
+  [19, '19', count],
+  [1_234_567, '1.23M', count],
+  [0.0312, '0.031', ratio],
+  [0.307, '0.31', ratio],
+  [12.44, '12.4', ratio],
+  [1234.5, '1235', ratio],
+])('%d is written as %s', (value, text, format) => {
   expect(spaced(format(value))).toBe(text);
 });
 
