@@ -1,6 +1,6 @@
 /**
  * npm run bench -- [--quick] [--check] [--out file] [case...]: what each tier costs, against what a user would pick instead. Prints a
- * table for each case and the table of targets, and writes bench/results/<date>.json. Exits with 1 when a case failed and,
+ * table for each case and the table of targets, and writes bench/results/<date>.json with its page. Exits with 1 when a case failed and,
  * with --check, when a target is short or there is none.
  */
 import { fork } from 'node:child_process';
@@ -17,6 +17,7 @@ import { caseText, environmentText, targetsText } from './harness/print.js';
 import { type Progress, progressOver } from './harness/progress.js';
 import type { Results } from './harness/results.js';
 import type { Message } from './harness/run-case.js';
+import { renderReport } from './report/report.js';
 
 /**
  * The collector runs between slices and not by chance in somebody's; without the second flag it throws away the bytecode
@@ -39,7 +40,9 @@ print(results);
 const path = out ?? join(root, 'bench/results', `${results.date.replaceAll(':', '-')}.json`);
 mkdirSync(dirname(path), { recursive: true });
 writeFileSync(path, `${JSON.stringify(results)}\n`);
-process.stdout.write(`\n${path}\n`);
+const page = `${path.replace(/\.json$/, '')}.html`;
+writeFileSync(page, renderReport(results));
+process.stdout.write(`\n${path}\n${page}\n`);
 const met = results.targets.length > 0 && results.targets.every((target) => target.met !== false);
 for (const { message } of failures) process.stderr.write(`${message}\n`);
 if (failures.length > 0 || (check && !met)) process.exitCode = 1;

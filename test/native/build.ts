@@ -4,7 +4,7 @@ import { availableParallelism } from 'node:os';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import type { Clang } from '../support/clang.js';
-import { root } from '../support/package.js';
+import { root } from '../support/root.js';
 import { run, sanitized } from './programs.js';
 
 const require = createRequire(import.meta.url);

@@ -7,7 +7,7 @@ import { closeSync, mkdirSync, openSync, readdirSync, readFileSync, rmSync } fro
 import { availableParallelism } from 'node:os';
 import { basename, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { root } from '../support/package.js';
+import { root } from '../support/root.js';
 import { run, sanitized } from './programs.js';
 
 export type Limit = { readonly seconds: number } | { readonly runs: number };

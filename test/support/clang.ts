@@ -7,7 +7,7 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
-import { root } from './package.js';
+import { root } from './root.js';
 import { fromNothing, libraryPath, unpackedFromApt } from './servers/apt.js';
 import { findCommand } from './servers/find-binaries.js';
 
