@@ -58,8 +58,10 @@ async function compare(bench: Bench, url: string, { single, half }: Storages, ad
   // A Uint8Array is what the client-side cache makes of a Buffer.
   const same = (bytes: Uint8Array) => assert.deepEqual(Buffer.from(bytes), value);
   const connect = async (cached: boolean) => {
-    const client = createClient({ url, RESP: 3, ...(cached ? { clientSideCache: { maxEntries: 2 * COUNT } } : {}) });
-    return (await client.connect()).withTypeMapping({ [RESP_TYPES.BLOB_STRING]: Buffer });
+    // Not withTypeMapping, behind which its cache is not asked.
+    const commandOptions = { typeMapping: { [RESP_TYPES.BLOB_STRING]: Buffer } };
+    const cache = cached ? { clientSideCache: { maxEntries: 2 * COUNT } } : {};
+    return await createClient({ url, RESP: 3, commandOptions, ...cache }).connect();
   };
   const [redis, caching] = [await connect(false), await connect(true)];
   const bento = new BentoCache({
