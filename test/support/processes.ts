@@ -5,9 +5,10 @@
  */
 import { type ChildProcess, fork } from 'node:child_process';
 import { once } from 'node:events';
-import { fileURLToPath } from 'node:url';
+import { join } from 'node:path';
+import { root } from './root.js';
 
-const host = fileURLToPath(new URL('./child-host.mjs', import.meta.url));
+const host = join(root, 'test/support/child-host.mjs');
 
 export interface Child {
   readonly pid: number;
