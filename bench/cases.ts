@@ -21,4 +21,7 @@ export const entries: readonly Entry[] = [
   { name: 'postgres', quickSeconds: 13, seconds: 130, load: () => import('./cases/postgres.js') },
   { name: 'batch', quickSeconds: 7, seconds: 70, load: () => import('./cases/batch.js') },
   { name: 'save', quickSeconds: 12, seconds: 100, load: () => import('./cases/save.js') },
+  { name: 'memory', quickSeconds: 8, seconds: 60, load: () => import('./cases/memory.js') },
+  { name: 'growth', quickSeconds: 12, seconds: 130, load: () => import('./cases/growth.js') },
+  { name: 'footprint', quickSeconds: 8, seconds: 80, load: () => import('./cases/footprint.js') },
 ];
