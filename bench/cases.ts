@@ -22,6 +22,10 @@ export const entries: readonly Entry[] = [
   { name: 'batch', quickSeconds: 7, seconds: 70, load: () => import('./cases/batch.js') },
   { name: 'save', quickSeconds: 12, seconds: 100, load: () => import('./cases/save.js') },
   { name: 'memory', quickSeconds: 8, seconds: 60, load: () => import('./cases/memory.js') },
+  { name: 'system', quickSeconds: 12, seconds: 110, load: () => import('./cases/system.js') },
+  { name: 'hit-rate', quickSeconds: 6, seconds: 60, load: () => import('./cases/hit-rate.js') },
+  { name: 'invalidation', quickSeconds: 6, seconds: 60, load: () => import('./cases/invalidation.js') },
+  { name: 'nodes', quickSeconds: 5, seconds: 40, load: () => import('./cases/nodes.js') },
   { name: 'growth', quickSeconds: 12, seconds: 130, load: () => import('./cases/growth.js') },
   { name: 'footprint', quickSeconds: 8, seconds: 80, load: () => import('./cases/footprint.js') },
 ];

@@ -1,0 +1,132 @@
+/** What nodes over one Postgres know of each other: how stale one may be, and how often a cold adapter is fetched. */
+import assert from 'node:assert/strict';
+import type { Child } from '../../test/support/processes.js';
+import type { Bench, Case } from '../harness/bench.js';
+import { userAt, withClient } from '../harness/population.js';
+import { Samples } from '../harness/samples.js';
+import { sharedNow } from '../system/demand.js';
+import { type Fleet, openFleet } from '../system/fleet.js';
+
+const NODES = 4;
+const CALLERS = [1, 10, 100];
+/** Enough for all to be told, and for a fill to land in Redis. */
+const HEAD_START_US = 20_000;
+/** How long after the first node the second asks, and so on, where they do not ask at once. */
+const APART_US = 30_000;
+
+export default {
+  question: `How soon does a node serve what another saved, and how often do ${NODES} nodes fetch one cold adapter?`,
+  async run(bench) {
+    const colds = bench.quick ? 10 : 100;
+    const saves = bench.quick ? 30 : 500;
+    const users = 2 * CALLERS.length * colds + 1;
+    const fleet = await openFleet(bench, { users, nodes: NODES, settings: { track_commit_timestamp: 'on' } });
+    try {
+      await staleness(bench, fleet, saves);
+      await cold(bench, fleet, colds);
+    } finally {
+      await fleet.close();
+    }
+  },
+} satisfies Case;
+
+/** User 0 is saved again and again. */
+async function staleness(bench: Bench, fleet: Fleet, saves: number): Promise<void> {
+  const [writer, reader] = fleet.nodes;
+  const feedOnly = { redis: false as const };
+  const deaf = { redis: false as const, changeFeed: false };
+  const pairs: [name: string, writer: Child, reader: Child, saves: number][] = [
+    ['Redis pub/sub and change feed', writer, reader as Child, saves],
+    ['change feed alone', await fleet.add(undefined, feedOnly), await fleet.add(undefined, feedOnly), saves],
+    // Each takes as long as maxStalenessMs.
+    ['neither: maxStalenessMs 1000', await fleet.add(undefined, deaf), await fleet.add(undefined, deaf), saves / 25],
+  ];
+  for (const [name, from, to, count] of pairs) {
+    bench.doing(`staleness, ${name}`);
+    const samples = new Samples();
+    const began = performance.now();
+    await to.call('watch', 0, 1);
+    for (let i = 0; i < count; i++) {
+      const { version } = await latestOf(fleet);
+      const served = to.call<number>('watch', 0, version + 1);
+      const saved = await from.call<{ version: number }>('save', 0);
+      assert.equal(saved.version, version + 1);
+      const at = await served;
+      samples.add(at - (await latestOf(fleet)).committed);
+    }
+    const perSecond = (1000 * samples.count) / (performance.now() - began);
+    bench.side({
+      name,
+      group: 'from a commit to the first load of it on another node',
+      latency: samples.distribution(),
+      perSecond,
+    });
+  }
+  for (const [, from, to] of pairs.slice(1)) await Promise.all([from.kill(), to.kill()]);
+  bench.note(
+    'Staleness counts from Postgres’ own commit timestamp. The other node asks again and again, so its turn of the event loop and the load of the new version are in it.',
+  );
+}
+
+/** Version of user 0, and when it was committed, on the clock that the processes share. */
+async function latestOf({ postgres }: Fleet): Promise<{ version: number; committed: number }> {
+  const { rows } = await withClient(postgres, (client) =>
+    client.query<{ version: number; committed: number }>(
+      `select latest_version as version, (extract(epoch from pg_xact_commit_timestamp(xmin)) * 1000000)::float8 as committed
+       from lora_adapter_heads where user_id = $1`,
+      [userAt(0)],
+    ),
+  );
+  const [head] = rows;
+  if (head === undefined) throw new Error('there is no head');
+  return { version: head.version, committed: head.committed - wallOffset() };
+}
+
+/** Microseconds that the wall clock is ahead of the shared one: the most that is seen as it turns a millisecond. */
+function wallOffset(): number {
+  let offset = Number.NEGATIVE_INFINITY;
+  for (let look = 0; look < 3; look++) {
+    const before = Date.now();
+    let now = before;
+    while (now === before) now = Date.now();
+    offset = Math.max(offset, now * 1000 - sharedNow());
+  }
+  return offset;
+}
+
+async function cold(bench: Bench, { nodes }: Fleet, colds: number): Promise<void> {
+  let user = 1;
+  const fetchedBy = async (callers: number, apart: number): Promise<number> => {
+    bench.doing(`cold adapters, ${callers} callers a node`);
+    const before = await bodies(nodes);
+    for (let i = 0; i < colds; i++, user++) {
+      const at = sharedNow() + HEAD_START_US;
+      await Promise.all(nodes.map((node, place) => node.call('loadAt', user, callers, at + place * apart)));
+    }
+    return ((await bodies(nodes)) - before) / colds;
+  };
+  const atOnce: [number, number][] = [];
+  const apart: [number, number][] = [];
+  for (const callers of CALLERS) {
+    atOnce.push([callers, await fetchedBy(callers, 0)]);
+    apart.push([callers, await fetchedBy(callers, APART_US)]);
+  }
+  bench.curve({
+    name: `Bodies fetched from Postgres for one cold adapter, ${NODES} nodes`,
+    x: { label: 'callers a node', scale: 'log' },
+    y: { label: 'bodies', scale: 'linear' },
+    series: [
+      { name: 'all at once', points: atOnce },
+      { name: `nodes ${APART_US / 1000} ms apart`, points: apart },
+    ],
+  });
+  const words = (points: [number, number][]) => points.map(([callers, count]) => `${count} (${callers})`).join(', ');
+  bench.note(
+    `Bodies fetched from Postgres per cold adapter by ${NODES} nodes, (callers a node): ${words(atOnce)} at once; ${words(apart)} where the nodes ask ${APART_US / 1000} ms apart. Callers of one node share a fetch; nodes share what lies in Redis.`,
+  );
+}
+
+async function bodies(nodes: Fleet['nodes']): Promise<number> {
+  const counts = await Promise.all(nodes.map((node) => node.call<number>('postgresLoads')));
+  return counts.reduce((a, b) => a + b, 0);
+}
