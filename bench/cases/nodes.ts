@@ -9,10 +9,8 @@ import { type Fleet, openFleet } from '../system/fleet.js';
 
 const NODES = 4;
 const CALLERS = [1, 10, 100];
-/** Enough for all to be told, and for a fill to land in Redis. */
+/** Enough for all nodes to be told. */
 const HEAD_START_US = 20_000;
-/** How long after the first node the second asks, and so on, where they do not ask at once. */
-const APART_US = 30_000;
 
 export default {
   question: `How soon does a node serve what another saved, and how often do ${NODES} nodes fetch one cold adapter?`,
@@ -96,34 +94,43 @@ function wallOffset(): number {
 
 async function cold(bench: Bench, { nodes }: Fleet, colds: number): Promise<void> {
   let user = 1;
-  const fetchedBy = async (callers: number, apart: number): Promise<number> => {
+  const fetchedBy = async (callers: number, ask: Asking): Promise<number> => {
     bench.doing(`cold adapters, ${callers} callers a node`);
     const before = await bodies(nodes);
-    for (let i = 0; i < colds; i++, user++) {
-      const at = sharedNow() + HEAD_START_US;
-      await Promise.all(nodes.map((node, place) => node.call('loadAt', user, callers, at + place * apart)));
-    }
+    for (let i = 0; i < colds; i++, user++) await ask(nodes, user, callers);
     return ((await bodies(nodes)) - before) / colds;
   };
-  const atOnce: [number, number][] = [];
-  const apart: [number, number][] = [];
+  const together: [number, number][] = [];
+  const inTurn: [number, number][] = [];
   for (const callers of CALLERS) {
-    atOnce.push([callers, await fetchedBy(callers, 0)]);
-    apart.push([callers, await fetchedBy(callers, APART_US)]);
+    together.push([callers, await fetchedBy(callers, atOnce)]);
+    inTurn.push([callers, await fetchedBy(callers, oneAfterAnother)]);
   }
   bench.curve({
     name: `Bodies fetched from Postgres for one cold adapter, ${NODES} nodes`,
     x: { label: 'callers a node', scale: 'log' },
     y: { label: 'bodies', scale: 'linear' },
     series: [
-      { name: 'all at once', points: atOnce },
-      { name: `nodes ${APART_US / 1000} ms apart`, points: apart },
+      { name: 'all at once', points: together },
+      { name: 'one node after another', points: inTurn },
     ],
   });
-  const words = (points: [number, number][]) => points.map(([callers, count]) => `${count} (${callers})`).join(', ');
+  const words = (points: [number, number][]) => points.map(([callers, count]) => `${count} with ${callers}`).join(', ');
   bench.note(
-    `Bodies fetched from Postgres per cold adapter by ${NODES} nodes, (callers a node): ${words(atOnce)} at once; ${words(apart)} where the nodes ask ${APART_US / 1000} ms apart. Callers of one node share a fetch; nodes share what lies in Redis.`,
+    `Bodies fetched from Postgres per cold adapter by ${NODES} nodes, with so many callers each: all at once ${words(together)}; one node after another ${words(inTurn)}. Callers of one node share a fetch; nodes share what has reached Redis.`,
   );
+}
+
+type Asking = (nodes: Fleet['nodes'], user: number, callers: number) => Promise<void>;
+
+async function atOnce(nodes: Fleet['nodes'], user: number, callers: number): Promise<void> {
+  const at = sharedNow() + HEAD_START_US;
+  await Promise.all(nodes.map((node) => node.call('loadAt', user, callers, at)));
+}
+
+/** The next asks when the one before was answered. */
+async function oneAfterAnother(nodes: Fleet['nodes'], user: number, callers: number): Promise<void> {
+  for (const node of nodes) await node.call('loadAt', user, callers, 0);
 }
 
 async function bodies(nodes: Fleet['nodes']): Promise<number> {
