@@ -8,6 +8,7 @@
  */
 import pg from 'pg';
 import { Parser } from 'pg-protocol/dist/parser.js';
+import { readingSocket } from './reading.js';
 
 const ROW_DESCRIPTION = 0x54;
 const DATA_ROW = 0x44;
@@ -29,6 +30,8 @@ interface PacketHandler {
 /** What this file needs of pg's Connection beyond its types. */
 interface AttachableConnection {
   _emitMessage: boolean;
+  readonly ssl: unknown;
+  stream: NodeJS.ReadableStream;
   attachListeners(stream: NodeJS.ReadableStream): void;
   emit(event: string, message: BackendMessage): boolean;
 }
@@ -42,14 +45,17 @@ export class BinaryClient extends pg.Client {
     super(config);
     // On the instance, since pg builds its Connection from options (TLS, keep-alive, streams) that are not ours to repeat.
     const connection = this.connection as unknown as AttachableConnection;
+    const parser = binaryParser();
+    const received = (chunk: Buffer) =>
+      parser.parse(chunk, (message) => {
+        if (connection._emitMessage) connection.emit('message', message);
+        connection.emit(message.name === 'error' ? 'errorMessage' : message.name, message);
+      });
+    // TLS reads for itself, and a stream of the caller's is the caller's.
+    const plain = !connection.ssl && config?.stream === undefined;
+    if (plain) connection.stream = readingSocket(received);
     connection.attachListeners = (stream) => {
-      const parser = binaryParser();
-      stream.on('data', (chunk: Buffer) =>
-        parser.parse(chunk, (message) => {
-          if (connection._emitMessage) connection.emit('message', message);
-          connection.emit(message.name === 'error' ? 'errorMessage' : message.name, message);
-        }),
-      );
+      if (!plain) stream.on('data', received);
     };
   }
 }
