@@ -1,10 +1,13 @@
 /** How much larger than its adapters the process is that keeps them. */
 import assert from 'node:assert/strict';
+import { encodeAdapter, UserLoRAAdapter } from 'lora-store';
 import { startChild } from '../../test/support/processes.js';
 import type { Bench, Case } from '../harness/bench.js';
-import { populate } from '../harness/population.js';
+import { populate, userAt } from '../harness/population.js';
 import type { Size } from '../system/cache.js';
 
+const CACHE = new URL('../system/cache.js', import.meta.url);
+const BODY_BYTES = encodeAdapter(new UserLoRAAdapter(userAt(0))).length;
 const SHARES = ['RSS', 'buffers', 'V8 heap'] as const;
 /** Loads into no cache. */
 const WARM_UP = 200;
@@ -20,7 +23,8 @@ export default {
     const { url } = await bench.servers.postgres({ max_wal_size: '8GB' });
     bench.doing(`writing ${inWords(most)}`);
     await populate(url, { count: most });
-    const child = await startChild(new URL('../system/cache.js', import.meta.url));
+    const alone = await leastOf();
+    const child = await startChild(CACHE);
     try {
       const empty = await child.call<Size>('open', url, 2 ** 40, WARM_UP);
       const sizes: Size[] = [];
@@ -31,14 +35,24 @@ export default {
         sizes.push(size);
       }
       await child.call('close');
-      report(bench, empty, sizes);
+      report(bench, empty, sizes, alone);
     } finally {
       await child.kill();
     }
   },
 } satisfies Case;
 
-function report(bench: Bench, empty: Size, sizes: readonly Size[]): void {
+/** In a process of its own: what it frees would be used again. */
+async function leastOf(): Promise<number> {
+  const child = await startChild(CACHE);
+  try {
+    return await child.call<number>('allocate', FEW, BODY_BYTES);
+  } finally {
+    await child.kill();
+  }
+}
+
+function report(bench: Bench, empty: Size, sizes: readonly Size[], alone: number): void {
   const perByte = (size: Size, of: 'rss' | 'arrayBuffers' | 'heapUsed') => (size[of] - empty[of]) / size.bytes;
   const fields = { RSS: 'rss', buffers: 'arrayBuffers', 'V8 heap': 'heapUsed' } as const;
   bench.curve({
@@ -64,7 +78,7 @@ function report(bench: Bench, empty: Size, sizes: readonly Size[]): void {
     `The target takes what the process grew from ${inWords(FEW)} to ${inWords(TARGET_AT)}: before that, it fills holes that starting left in its heaps, and compiles.`,
   );
   bench.note(
-    'RSS after collections; what the allocator does not give back counts. It is glibc’s: between two bodies lie the 64 KB into which a socket was read, and bodies do not fill the holes these leave. Bodies allocated with no reads between them take 1.03 times their bytes, with a read before each 1.36 (Node 20, glibc 2.36).',
+    `RSS after collections; what the allocator does not give back counts. ${inWords(FEW)} allocated with nothing between them take ${alone.toFixed(2)} times their bytes.`,
   );
   if (bench.quick) bench.note('A --quick run leaves out 50,000 entries: 2 GB twice.');
 }

@@ -34,6 +34,15 @@ export async function fill(from: number, to: number): Promise<Size> {
   return await size();
 }
 
+/** The least a body can take: so many allocated with nothing between them. RSS over their bytes. */
+export async function allocate(count: number, bytes: number): Promise<number> {
+  await settle();
+  const before = process.memoryUsage().rss;
+  const bodies = Array.from({ length: count }, () => Buffer.allocUnsafeSlow(bytes).fill(1));
+  await settle();
+  return (process.memoryUsage().rss - before) / (bodies.length * bytes);
+}
+
 export async function close(): Promise<void> {
   await storage.close();
 }
@@ -45,12 +54,16 @@ async function load(into: LoRAStorage, from: number, to: number): Promise<void> 
   }
 }
 
-async function size(): Promise<Size> {
-  // Buffers are given back a turn after the objects that held them were collected.
+/** Buffers are given back a turn after the objects that held them were collected. */
+async function settle(): Promise<void> {
   for (let i = 0; i < 3; i++) {
     collect();
     await new Promise((resolve) => setTimeout(resolve, 20));
   }
+}
+
+async function size(): Promise<Size> {
+  await settle();
   const { entries, bytes } = storage.cacheStats().memory;
   const { rss, heapUsed, arrayBuffers } = process.memoryUsage();
   return { entries, bytes, rss, heapUsed, arrayBuffers };
