@@ -18,7 +18,7 @@ import {
 import type { Database, Session, Statement } from '../postgres/database.js';
 import { BusyPoolError, isRetryable, UnreachableError } from '../postgres/failure.js';
 import { type BreakerOptions, type OutageEvents, outageBreaker } from './breaker.js';
-import { type Entry, restamped } from './entry.js';
+import { type Entry, entryOf, restamped } from './entry.js';
 import { readFailure, saveFailure } from './postgres-errors.js';
 import * as sql from './statements.js';
 
@@ -119,7 +119,7 @@ export class PostgresTier {
     if (version === null || revision === null || updatedAt === null) {
       throw new VersionConflictError(expectedVersion ?? 0, await this.#latestVersion(key));
     }
-    return { record, version, revision, updatedAt, xid, server, ...asked };
+    return entryOf({ revision, version, xid, server, ...asked }, record, updatedAt);
   }
 
   /** Appends a copy of version `toVersion`. */
@@ -178,11 +178,11 @@ export class PostgresTier {
     const [revision, version, updatedAt, body, checksum, xid, server] = row;
     const reading: Reading = { revision: revision ?? 0, version: version ?? 0, xid, server, ...asked };
     if (held !== undefined && held.revision === reading.revision) return restamped(held, reading);
-    if (reading.version === 0) return { ...reading, record: undefined, updatedAt: 0 };
+    if (reading.version === 0) return entryOf(reading, undefined, 0);
     const record = checked(key, reading.version, body, checksum);
     if (record instanceof AdapterCorruptError) return record;
     this.loads++;
-    return { ...reading, record, updatedAt: updatedAt ?? 0 };
+    return entryOf(reading, record, updatedAt ?? 0);
   }
 
   async #saveWithUser(userId: string, save: (session: Session) => Promise<sql.SaveRow>): Promise<sql.SaveRow> {
