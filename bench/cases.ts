@@ -13,17 +13,17 @@ export interface Entry {
 }
 
 export const entries: readonly Entry[] = [
-  { name: 'codec', quickSeconds: 10, seconds: 100, load: () => import('./cases/codec.js') },
-  { name: 'arithmetic', quickSeconds: 4, seconds: 30, load: () => import('./cases/arithmetic.js') },
-  { name: 'memory', quickSeconds: 10, seconds: 60, load: () => import('./cases/memory.js') },
-  { name: 'redis', quickSeconds: 14, seconds: 140, load: () => import('./cases/redis.js') },
-  { name: 'postgres', quickSeconds: 13, seconds: 130, load: () => import('./cases/postgres.js') },
-  { name: 'batch', quickSeconds: 7, seconds: 60, load: () => import('./cases/batch.js') },
-  { name: 'save', quickSeconds: 10, seconds: 90, load: () => import('./cases/save.js') },
+  { name: 'codec', quickSeconds: 8, seconds: 100, load: () => import('./cases/codec.js') },
+  { name: 'arithmetic', quickSeconds: 3, seconds: 30, load: () => import('./cases/arithmetic.js') },
+  { name: 'memory', quickSeconds: 8, seconds: 60, load: () => import('./cases/memory.js') },
+  { name: 'redis', quickSeconds: 13, seconds: 140, load: () => import('./cases/redis.js') },
+  { name: 'postgres', quickSeconds: 12, seconds: 130, load: () => import('./cases/postgres.js') },
+  { name: 'batch', quickSeconds: 6, seconds: 60, load: () => import('./cases/batch.js') },
+  { name: 'save', quickSeconds: 9, seconds: 90, load: () => import('./cases/save.js') },
   { name: 'system', quickSeconds: 12, seconds: 110, load: () => import('./cases/system.js') },
   { name: 'hit-rate', quickSeconds: 6, seconds: 60, load: () => import('./cases/hit-rate.js') },
   { name: 'invalidation', quickSeconds: 6, seconds: 60, load: () => import('./cases/invalidation.js') },
   { name: 'nodes', quickSeconds: 5, seconds: 40, load: () => import('./cases/nodes.js') },
-  { name: 'growth', quickSeconds: 12, seconds: 150, load: () => import('./cases/growth.js') },
-  { name: 'footprint', quickSeconds: 8, seconds: 80, load: () => import('./cases/footprint.js') },
+  { name: 'growth', quickSeconds: 10, seconds: 150, load: () => import('./cases/growth.js') },
+  { name: 'footprint', quickSeconds: 7, seconds: 80, load: () => import('./cases/footprint.js') },
 ];
