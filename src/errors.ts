@@ -70,6 +70,18 @@ export class InvalidAdapterError extends LoRAStorageError {
   override readonly code = 'INVALID_ADAPTER';
 }
 
+/** A content to be trained on has no embedding that can be used; nothing was trained. */
+export class EmbeddingError extends LoRAStorageError {
+  override readonly code = 'EMBEDDING_UNUSABLE';
+  readonly contentId: string;
+
+  /** what: what is wrong with it, in words that follow its name. cause: what asking for it threw. */
+  constructor(contentId: string, what: string, options?: ErrorOptions) {
+    super(`the embedding of content ${JSON.stringify(contentId.slice(0, 100))} ${what}`, options);
+    this.contentId = contentId;
+  }
+}
+
 /** `expectedVersion` was not the latest version; nothing was written. */
 export class VersionConflictError extends LoRAStorageError {
   override readonly code = 'VERSION_CONFLICT';

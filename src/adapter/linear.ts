@@ -45,7 +45,7 @@ export function expectLength(name: string, vector: Vector, length: number): void
 }
 
 // Memory that another thread may write is refused: the addon does not read it, and the portable code does as the addon.
-function expectVector(name: string, vector: Vector): void {
+export function expectVector(name: string, vector: Vector): void {
   if (!types.isFloat32Array(vector)) throw new InvalidAdapterError(`${name} must be a Float32Array`);
   if (types.isSharedArrayBuffer(vector.buffer)) {
     throw new InvalidAdapterError(`${name} must not be in a SharedArrayBuffer: pass a copy, ${name}.slice()`);
