@@ -4,6 +4,17 @@ export type { AdapterShape, Matrix, ReadonlyFloat32Array, Vector } from './adapt
 export * from './errors.js';
 export type { LoRAStorageOptions, PostgresSource } from './options.js';
 export { type MigrateOptions, migrate } from './postgres/migrate.js';
+export { SonaEngine } from './sona/engine.js';
+export { inExperiment } from './sona/experiment.js';
+export type {
+  Candidate,
+  ContentEmbedding,
+  Ranked,
+  SonaConfig,
+  TrainingReport,
+  ViewingEvent,
+} from './sona/types.js';
+export { UpdateUserLoRA } from './sona/update-user-lora.js';
 export type { StorageEvents, Tier } from './storage/events.js';
 export { LoRAStorage } from './storage/lora-storage.js';
 export type { LoRAAdapterMetadata, StorageStats } from './storage/queries.js';

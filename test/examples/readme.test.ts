@@ -1,4 +1,4 @@
-/** The example of the README, as it stands there. */
+/** The examples of the README, as they stand there. */
 import { execFile } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
@@ -15,12 +15,20 @@ beforeAll(async () => {
 
 afterAll(() => database?.drop());
 
-test('the example runs and prints what it says', async () => {
-  const [, example = ''] = /```js\n([\s\S]*?)```/.exec(readFileSync(`${root}/README.md`, 'utf8')) ?? [];
-  const [, promised] = /console\.log\(.*\); \/\/ (.*)/.exec(example) ?? [];
-  const env = { ...process.env, DATABASE_URL: database.url, REDIS_URL: '' };
-  // Run where the project is, which imports itself by name.
-  const args = ['--input-type=module', '--eval', example];
-  const { stdout, stderr } = await promisify(execFile)(process.execPath, args, { cwd: root, env });
-  expect({ stdout, stderr }).toEqual({ stdout: `${promised}\n`, stderr: '' });
+const examples = [...readFileSync(`${root}/README.md`, 'utf8').matchAll(/## (.*)\n\n```js\n([\s\S]*?)```/g)];
+
+test('there are two of them', () => {
+  expect(examples.map(([, title]) => title)).toEqual(['Ten lines', 'Training, ranking, A/B tests']);
 });
+
+test.each(examples.map(([, title = '', example = '']) => [title, example]))(
+  '%s: it runs and prints what it says',
+  async (_, example) => {
+    const [, promised] = /console\.log\(.*\); \/\/ (.*)/.exec(example) ?? [];
+    const env = { ...process.env, DATABASE_URL: database.url, REDIS_URL: '' };
+    // Run where the project is, which imports itself by name.
+    const args = ['--input-type=module', '--eval', example];
+    const { stdout, stderr } = await promisify(execFile)(process.execPath, args, { cwd: root, env });
+    expect({ stdout, stderr }).toEqual({ stdout: `${promised}\n`, stderr: '' });
+  },
+);
