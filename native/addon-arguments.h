@@ -76,6 +76,7 @@ inline float ToFloat(double value) {
 
 // What is exported, by the file that has it.
 void AddCodec(Napi::Env env, Napi::Object exports);
+void AddDescent(Napi::Env env, Napi::Object exports);
 void AddKernels(Napi::Env env, Napi::Object exports);
 
 }  // namespace lora_store_addon

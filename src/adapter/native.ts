@@ -5,13 +5,14 @@
 import { createRequire } from 'node:module';
 import { fileURLToPath } from 'node:url';
 import { corruptError } from './corruption.js';
+import type { Descended, Descent } from './descent.js';
 import type { Vector } from './matrix.js';
 import { damageOf } from './prebuilt.js';
 import { type Codec, type Linear, type RecordFacts, recordOver, roundedRecordOver } from './record.js';
 import { userIdToBytes } from './user-id.js';
 
 // What native/addon.cc calls kInterface.
-const INTERFACE = 4;
+const INTERFACE = 5;
 
 // Indices into facts: `enum Fact` of native/addon-codec.cc.
 const RANK = 0;
@@ -47,6 +48,17 @@ export interface Addon {
   crc32c(bytes: Uint8Array, seed: number): number;
   /** The same in the way of this name, for tests; undefined where the CPU, or the build, has no such way. */
   crc32c(bytes: Uint8Array, seed: number, way: string): number | undefined;
+  /**
+   * A run of training steps, in a thread of libuv's pool, on copies. settings: scalingFactor, squaredPreference,
+   * learningRate, epochs. Direction and losses, one after the other.
+   */
+  descent(
+    hidden: Float32Array,
+    contents: Uint32Array,
+    labels: Float64Array,
+    reflected: Float32Array,
+    settings: Float64Array,
+  ): Promise<Float64Array>;
   /** The arithmetic on these lanes, or on the best of this CPU; undefined where it, or the build, has no such lanes. */
   kernels(simd?: string): Kernels | undefined;
 }
@@ -97,6 +109,7 @@ export function loadAddon(root = fileURLToPath(new URL('../../', import.meta.url
 interface Native {
   readonly codec: Codec;
   readonly linear: Linear;
+  readonly longDescent: (run: Descent) => Promise<Descended>;
   readonly simd: Simd;
 }
 
@@ -111,7 +124,8 @@ export function loadNative(root?: string, simd?: string): Native | NotLoaded {
       `LORA_STORE_SIMD is '${simd}': this CPU and build offer ${offered.join(', ')}; set one of them, or unset it`,
     );
   }
-  return { codec: codecOver(addon), linear: linearOver(kernels), simd: kernels.simd };
+  const longDescent = (run: Descent) => descentOver(addon, run);
+  return { codec: codecOver(addon), linear: linearOver(kernels), longDescent, simd: kernels.simd };
 }
 
 /** kernels: of one kind of lanes. */
@@ -126,6 +140,14 @@ export function linearOver(kernels: Kernels): Linear {
     reflect: ({ user }, preference, out) => kernels.reflect(user, preference, out),
     descend: (user, preference, direction) => kernels.descend(user, preference, direction),
   };
+}
+
+/** run off the event loop. */
+export async function descentOver(addon: Addon, run: Descent): Promise<Descended> {
+  const { hidden, contents, labels, reflected, scalingFactor, squaredPreference, learningRate, epochs } = run;
+  const settings = Float64Array.of(scalingFactor, squaredPreference, learningRate, epochs);
+  const results = await addon.descent(hidden, contents, labels, reflected, settings);
+  return { direction: results.subarray(0, reflected.length), losses: results.subarray(reflected.length) };
 }
 
 function codecOver(addon: Addon): Codec {

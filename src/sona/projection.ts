@@ -2,31 +2,39 @@
  * A·x of each content, in what order embeddings come: a vector of the rank is all that training has to keep of one. Each is
  * asked for once, a bounded number at a time, and the event loop turns in between however fast they come.
  */
-import { setImmediate as turn } from 'node:timers/promises';
 import { implementation } from '../adapter/implementation.js';
 import { expectLength } from '../adapter/linear.js';
 import type { Vector } from '../adapter/matrix.js';
 import type { Weights } from '../adapter/record.js';
 import { EmbeddingError } from '../errors.js';
 import { allFinite } from './input.js';
+import { type Pause, pauses } from './pauses.js';
 import type { ContentEmbedding } from './types.js';
 
 /** Embeddings under way at once: enough to hide a round trip, and no storm. */
 const CONCURRENCY = 16;
 
-/** How long the event loop is held before it may turn. An embedding that is there already never lets it by itself. */
-const SLICE_MS = 4;
+/** Events numbered between two looks at the clock. */
+const CHUNK = 256;
 
-/** [contents × rank], or the EmbeddingError of the first that failed; none is asked for after that. */
+export interface Projected {
+  /** [events]: a row of hidden each. */
+  readonly contents: Uint32Array;
+  /** [contents × rank]: A·x of each distinct content. */
+  readonly hidden: Float32Array;
+}
+
+/** contentIds: of each event. Rejects with the EmbeddingError of the first that failed; none is asked for after that. */
 export async function project(
   weights: Weights,
   contentIds: readonly string[],
   embedding: ContentEmbedding,
-): Promise<Float32Array> {
-  const { rank } = weights;
-  const hidden = new Float32Array(contentIds.length * rank);
+): Promise<Projected> {
   const pause = pauses();
-  const rest = contentIds.entries();
+  const { contents, distinct } = await numbered(contentIds, pause);
+  const { rank } = weights;
+  const hidden = new Float32Array(distinct.length * rank);
+  const rest = distinct.entries();
   let failed = false;
   // All lanes draw from the same iterator.
   const lane = async () => {
@@ -42,8 +50,21 @@ export async function project(
       await pause();
     }
   };
-  await Promise.all(Array.from({ length: Math.min(CONCURRENCY, contentIds.length) }, lane));
-  return hidden;
+  await Promise.all(Array.from({ length: Math.min(CONCURRENCY, distinct.length) }, lane));
+  return { contents, hidden };
+}
+
+/** Contents by number, as they first appear. */
+async function numbered(contentIds: readonly string[], pause: Pause) {
+  const numbers = new Map<string, number>();
+  const contents = new Uint32Array(contentIds.length);
+  for (const [event, contentId] of contentIds.entries()) {
+    const number = numbers.get(contentId) ?? numbers.size;
+    if (number === numbers.size) numbers.set(contentId, number);
+    contents[event] = number;
+    if (event % CHUNK === CHUNK - 1) await pause();
+  }
+  return { contents, distinct: [...numbers.keys()] };
 }
 
 async function fetchOne(embedding: ContentEmbedding, contentId: string): Promise<Vector> {
@@ -68,19 +89,4 @@ function projectOne(weights: Weights, contentId: string, vector: Vector | undefi
     ? 'is too large for the base layer, or that is not finite'
     : 'holds a NaN or an infinity';
   throw new EmbeddingError(contentId, what);
-}
-
-/** One pause for all lanes: with one each, every lane would run for a slice before the event loop turns. */
-function pauses(): () => Promise<void> | undefined {
-  let since = performance.now();
-  let pausing: Promise<void> | undefined;
-  return () => {
-    if (pausing === undefined && performance.now() - since >= SLICE_MS) {
-      pausing = turn().then(() => {
-        since = performance.now();
-        pausing = undefined;
-      });
-    }
-    return pausing;
-  };
 }

@@ -12,8 +12,11 @@ import type { Weights } from '../adapter/record.js';
 import { InvalidAdapterError } from '../errors.js';
 import { refuseRounded } from '../storage/input.js';
 import { allFinite, type Lesson, parseConfig, parseEvents, parsePreference } from './input.js';
-import { project } from './projection.js';
+import { type Projected, project } from './projection.js';
 import type { ContentEmbedding, SonaConfig, TrainingReport, ViewingEvent } from './types.js';
+
+/** Steps × rank that are too many for the event loop to wait for: about 1 ms at rank 8. */
+const LONG = 100_000;
 
 /** One lesson, for one adapter or for one version of it after the other. */
 export class Training {
@@ -21,7 +24,7 @@ export class Training {
   readonly #embedding: ContentEmbedding;
   readonly #preference: Float32Array;
   readonly #config: Required<SonaConfig>;
-  #projected: { readonly base: Weights; readonly hidden: Float32Array } | undefined;
+  #known: { readonly weights: Weights; readonly projected: Projected } | undefined;
 
   /** Throws InvalidAdapterError on what is no event, preference or setting. */
   constructor(
@@ -44,7 +47,7 @@ export class Training {
     const events = this.#lesson.labels.length;
     if (events < this.#config.minTrainingEvents) return { trained: false, events, lossPerEpoch: [] };
 
-    const { direction, losses } = await this.#descend(weights, await this.#hidden(weights));
+    const { direction, losses } = await this.#descend(weights, await this.#project(weights));
     if (weightsOf(adapter) !== weights) {
       throw new InvalidAdapterError('the adapter was changed while it was trained: train a clone, or one at a time');
     }
@@ -57,9 +60,9 @@ export class Training {
     return { trained: true, events, lossPerEpoch: [...losses] };
   }
 
-  async #descend(weights: Weights, hidden: Float32Array): Promise<Descended> {
+  async #descend(weights: Weights, projected: Projected): Promise<Descended> {
     const { learningRate, epochs } = this.#config;
-    const { contents, labels } = this.#lesson;
+    const { labels } = this.#lesson;
     const reflected = new Float32Array(weights.rank);
     implementation.linear.reflect(weights, this.#preference, reflected);
     if (!allFinite(reflected)) {
@@ -68,18 +71,20 @@ export class Training {
     const squaredPreference = this.#preference.reduce((sum, value) => sum + value * value, 0);
     const { scalingFactor } = weights;
     const rest = { reflected, scalingFactor, squaredPreference, learningRate, epochs };
-    const descended = descent({ hidden, contents, labels, ...rest });
+    const run = { ...projected, labels, ...rest };
+    const long = labels.length * epochs * weights.rank > LONG;
+    const descended = long ? await implementation.longDescent(run) : descent(run);
     expectConverging(allFinite(descended.losses) && allFinite(descended.direction));
     return descended;
   }
 
   /** Kept for the next version of the adapter: rivals change the user layer, and the base layer as good as never. */
-  async #hidden(weights: Weights): Promise<Float32Array> {
-    if (this.#projected === undefined || !sameBase(this.#projected.base, weights)) {
-      const hidden = await project(weights, this.#lesson.contentIds, this.#embedding);
-      this.#projected = { base: weights, hidden };
+  async #project(weights: Weights): Promise<Projected> {
+    if (this.#known === undefined || !sameBase(this.#known.weights, weights)) {
+      const projected = await project(weights, this.#lesson.contentIds, this.#embedding);
+      this.#known = { weights, projected };
     }
-    return this.#projected.hidden;
+    return this.#known.projected;
   }
 }
 

@@ -64,6 +64,7 @@ describe.each(shapes)('rank $rank, $inputDim → $outputDim', (shape) => {
   test.each([
     ['as configured by default', {}, 25, 25],
     ['on contents seen again', {}, 60, 7],
+    ['so long that it runs beside the event loop', { learningRate: 0.00001 }, 22_000, 10],
     ['in many epochs of larger steps', { learningRate: 0.0015, epochs: 30 }, 40, 20],
   ])('a run is the steps of its definition, one by one: %s', async (_, config, count, contents) => {
     const { events, embedding, preference } = lessonFor(shape, count, contents);

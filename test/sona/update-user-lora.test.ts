@@ -238,6 +238,7 @@ describe('every error leaves the adapter as it was', () => {
     ['a learningRate of 0', { config: { learningRate: 0 } }, 'learningRate'],
     ['a learningRate of NaN', { config: { learningRate: Number.NaN } }, 'learningRate'],
     ['half an epoch', { config: { epochs: 0.5 } }, 'epochs'],
+    ['epochs without end', { config: { epochs: Number.POSITIVE_INFINITY } }, 'epochs'],
     ['no epochs', { config: { epochs: 0 } }, 'epochs'],
     ['minTrainingEvents of 0', { config: { minTrainingEvents: 0 } }, 'minTrainingEvents'],
     ['steps that no float holds', { config: { learningRate: 1e200 } }, 'lower learningRate'],
