@@ -37,10 +37,10 @@ export function rank(adapter: UserLoRAAdapter | undefined, { ids, inputDim, inpu
   }
   const scores = adapter.scoreMany(inputs, preference);
   const ranked = ids.map((id, index) => ({ id, score: scores[index] as number }));
-  // Not by difference, which is NaN for two infinities; a NaN is left out, since it compares with nothing.
+  // A NaN compares with nothing, so it stays out of the sort. Two infinite scores differ by NaN, which sort() takes for a tie.
   const sorted = ranked
     .filter(({ score }) => !Number.isNaN(score))
-    .sort((a, b) => (a.score < b.score ? 1 : a.score > b.score ? -1 : 0))
+    .sort((a, b) => b.score - a.score)
     .values();
   return ranked.map((candidate) => (Number.isNaN(candidate.score) ? candidate : (sorted.next().value as Ranked)));
 }
