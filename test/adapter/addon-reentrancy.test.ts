@@ -21,6 +21,7 @@ const own: Record<string, unknown[]> = {
   encode: [new Uint8Array(100), new Uint8Array(16), facts(), one(), one()],
   crc32c: [record, 0],
   readEntryHeader: [new Uint8Array(48), 'key', new Float64Array(9)],
+  descent: [one(), new Uint32Array(1), new Float64Array(1), one(), Float64Array.of(1, 1, 0.1, 1)],
   kernels: ['scalar'],
 };
 const arithmetic: Record<string, unknown[]> = {
