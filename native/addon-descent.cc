@@ -20,7 +20,8 @@ template <typename T>
 bool Copy(const View& from, std::unique_ptr<T[]>* to) {
   to->reset(new (std::nothrow) T[from.length]);
   if (*to == nullptr) return false;
-  std::memcpy(to->get(), from.data, from.length * sizeof(T));
+  // Of an empty array there is no memory to name.
+  if (from.length > 0) std::memcpy(to->get(), from.data, from.length * sizeof(T));
   return true;
 }
 
