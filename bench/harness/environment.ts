@@ -17,7 +17,7 @@ export function environment(): Environment {
     cores: cpus().length,
     memoryBytes: totalmem(),
     kernel: `${type()} ${release()}`,
-    node: process.version,
+    node: [process.version, ...settings()].join(', '),
     codec: codec.kind === 'native' ? `native (${codec.simd})` : `portable: ${codec.reason}`,
     servers: {},
     versions: {
@@ -26,6 +26,12 @@ export function environment(): Environment {
     },
     commit: commit(),
   };
+}
+
+/** What in this process's environment decides how fast Node and its allocator are. */
+function settings(): string[] {
+  const telling = /^(MALLOC_|NODE_OPTIONS$|UV_|LD_PRELOAD$)/;
+  return Object.entries(process.env).flatMap(([name, value]) => (telling.test(name) ? [`${name}=${value}`] : []));
 }
 
 function versionIn(directory: string): string {

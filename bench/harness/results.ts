@@ -20,6 +20,7 @@ export interface Environment {
   readonly cores: number;
   readonly memoryBytes: number;
   readonly kernel: string;
+  /** With the settings of its environment that matter. */
   readonly node: string;
   /** 'native (avx512)', say. */
   readonly codec: string;
