@@ -2,6 +2,7 @@
  * What changes adapters. Postgres first; once it has committed, the floor of the key is raised here (so that this node
  * reads what it wrote), and Redis and the other nodes are told behind the caller's back: no cache failure fails a write.
  */
+import { setImmediate as turn } from 'node:timers/promises';
 import type { AdapterRecord } from '../adapter/record.js';
 import type { Bus } from '../coherence/bus.js';
 import type { Changes } from '../coherence/changes.js';
@@ -123,6 +124,8 @@ export class Writer {
     const { bus, tasks } = this.#parts;
     if (bus === undefined) return;
     const tell = async () => {
+      // The caller first: an entry takes time to be put together and handed to a socket.
+      await turn();
       const settled = await writeRedis();
       // Redis being away was counted there; the change feed tells the others.
       await bus.publish(key, revision, version, settled).catch(() => undefined);
