@@ -11,6 +11,7 @@ import { fileURLToPath } from 'node:url';
 import { Argument, Command } from 'commander';
 import { root } from '../test/support/root.js';
 import { entries } from './cases.js';
+import { explained } from './explanations.js';
 import type { Finding } from './harness/bench.js';
 import { environment } from './harness/environment.js';
 import { caseText, environmentText, targetsText } from './harness/print.js';
@@ -79,7 +80,7 @@ async function measure(): Promise<Results> {
       versions: Object.assign({}, here.versions, ...findings.map(({ versions }) => versions)),
     },
     cases: findings.map(({ result }) => result),
-    targets: findings.flatMap(({ targets }) => targets),
+    targets: findings.flatMap(({ targets }) => targets).map(explained),
   };
 }
 

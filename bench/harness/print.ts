@@ -30,15 +30,15 @@ export function caseText({ name, question, sides, ratios, notes }: CaseResult): 
 }
 
 export function targetsText(targets: readonly TargetResult[]): string {
-  const rows = targets.map(({ what, relation, bound, value, low, high, met, why }) => [
+  const rows = targets.map(({ what, relation, bound, value, low, high, met }) => [
     met === null ? '?' : met ? 'met' : 'SHORT',
     what,
     `${relation} ${bound}`,
     value === null ? 'not measured' : digits(value),
     low === undefined || high === undefined ? '' : `${digits(low)} to ${digits(high)}`,
-    why ?? '',
   ]);
-  return ['', ...table(['', 'target', 'bound', 'value', 'quartiles', 'why'], rows)].join('\n');
+  const reasons = targets.flatMap(({ what, why }) => (why === undefined ? [] : [`- ${what}: ${why}`]));
+  return ['', ...table(['', 'target', 'bound', 'value', 'quartiles'], rows), '', ...reasons].join('\n');
 }
 
 function sideRow({ name, latency, perSecond, heapBytes }: SideResult): string[] {
