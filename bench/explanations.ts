@@ -1,6 +1,7 @@
 /**
- * Why a target is short, where it is: what a profile, or a run with one thing left out, has shown. Figures are of AMD EPYC
- * (Zen 5, a guest), Node 20, Postgres 15; docs/native.md has those about memory.
+ * Why a target is short, where that is known: what a profile, or a run with one thing left out, has shown. Of the others
+ * nobody knows yet, and they are not here. Figures are of AMD EPYC (Zen 5, a guest), Node 20, Postgres 15; docs/native.md
+ * has those about memory.
  */
 import type { TargetResult } from './harness/results.js';
 
@@ -19,15 +20,9 @@ const explanations: Readonly<Record<string, string>> = {
   'Redis hit / bare ioredis getBuffer, p50':
     'getBuffer ends with the bytes. Decoding them into memory of their own takes 4 to 10 µs of 65, the budget’s timer and the ' +
     'breaker 2 each, and the promises of a flight that others may join the rest: with all of them taken out, decoding alone is 1.1.',
-  'Redis hit / bare ioredis getBuffer, p99':
-    'Buffers of 41 KB bring collections, 0.15 ms every hundred hits or so; both sides have them, ours twice the bytes.',
-  'Redis hit / BentoCache L2 hit, p50':
-    'The round trip is most of both. What is ours to save, base64 and JSON of 55 KB, is about a third of BentoCache’s hit.',
   'Postgres load / bare pg (hex), p50':
     'Half the bytes, but the statement also reads the head and the snapshot, and one of our own timers, a breaker and the ' +
     'flight stand around it: 171 µs against 144 for the plain SELECT on the same client, and 25 to 35 more in this process.',
-  'Postgres load / libpq C client with binary results, p50':
-    'A C program sleeps in recv(); Node takes a turn of its loop for each of the pieces in which Postgres 15 sends 41 KB.',
   'save through all tiers / bare INSERT of the same bytes, p50':
     'The statement alone is 1.4 to 1.5 of the INSERT (1.27 without triggers): it locks the user, moves the head and tells of it. ' +
     'Saves that follow each other at once also wait for what the one before does behind its back: encoding for Redis, ' +
