@@ -1,5 +1,6 @@
 /** What is asked of a node, by whom and how often: drawn here, for the generator's process and for callers in the node's. */
-import { drawerOf, popularity, randomFrom } from './zipf.js';
+import { seeded } from '../../test/support/random.js';
+import { drawerOf, popularity } from './zipf.js';
 
 export const OPERATIONS = ['load', 'save', 'list', 'delete'] as const;
 export type Operation = (typeof OPERATIONS)[number];
@@ -21,7 +22,7 @@ export interface Asked {
 
 /** The next thing that is asked. One object for all answers: a generator has no time for garbage. */
 export function draws({ users, mix, seed }: Demand): () => Asked {
-  const random = randomFrom(seed);
+  const random = seeded(seed);
   const drawUser = drawerOf(popularity(users));
   let sum = 0;
   const cumulative = OPERATIONS.map((operation) => {

@@ -6,9 +6,9 @@
  * Synchronous on purpose: a timer of the event loop is a millisecond wide, a futex some fifty microseconds.
  */
 import { writeSync } from 'node:fs';
+import { seeded } from '../../test/support/random.js';
 import { type Arrivals, FRAME_BYTES, writeFrame } from './arrivals.js';
 import { draws, sharedNow } from './demand.js';
-import { randomFrom } from './zipf.js';
 
 const FRAMES = 1024;
 /** Shorter sleeps would end later than that anyway. */
@@ -20,7 +20,7 @@ generate(JSON.parse(process.argv[2] as string) as Arrivals);
 
 function generate({ perSecond, seconds, ...demand }: Arrivals): void {
   const next = draws(demand);
-  const random = randomFrom(demand.seed + 1);
+  const random = seeded(demand.seed + 1);
   const gap = () => (-Math.log1p(-random()) * 1e6) / perSecond;
   const frames = Buffer.alloc(FRAMES * FRAME_BYTES);
   const begin = sharedNow() + HEAD_START_US;

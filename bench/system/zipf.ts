@@ -48,14 +48,3 @@ export function entriesForHitRate(shares: Float64Array, hitRate: number): number
   }
   return Math.round(shares.reduce((sum, share) => sum - Math.expm1(-share * high), 0));
 }
-
-/** Numbers of [0, 1) that are the same in each run: mulberry32. */
-export function randomFrom(seed: number): () => number {
-  let state = seed;
-  return () => {
-    state = (state + 0x6d2b79f5) | 0;
-    let mixed = Math.imul(state ^ (state >>> 15), 1 | state);
-    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed;
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32;
-  };
-}

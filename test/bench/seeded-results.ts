@@ -2,6 +2,7 @@
  * Results as a run would write them, drawn from a seeded generator: for tests of what is made of results. No figure of it
  * was measured, and none goes into a page of the project.
  */
+
 import type {
   CaseResult,
   Curve,
@@ -11,11 +12,10 @@ import type {
   SideResult,
   TargetResult,
 } from '../../bench/harness/results.js';
-
-type Random = () => number;
+import { type Random, seeded } from '../support/random.js';
 
 export function seededResults(seed = 1): Results {
-  const random = generator(seed);
+  const random = seeded(seed);
   return {
     format: 1,
     date: '2026-01-02T03:04:05.000Z',
@@ -192,15 +192,4 @@ function ratiosOf(random: Random, of: SideResult, to: SideResult): Ratio[] {
 
 function normal(random: Random): number {
   return Math.sqrt(-2 * Math.log(1 - random())) * Math.cos(2 * Math.PI * random());
-}
-
-/** mulberry32. */
-function generator(seed: number): Random {
-  let state = seed;
-  return () => {
-    state = (state + 0x6d2b79f5) | 0;
-    let mixed = Math.imul(state ^ (state >>> 15), state | 1);
-    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), mixed | 61)) ^ mixed;
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32;
-  };
 }

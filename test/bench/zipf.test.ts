@@ -2,7 +2,8 @@
 import { LRUCache } from 'lru-cache';
 import { expect, test } from 'vitest';
 import { draws, OPERATIONS } from '../../bench/system/demand.js';
-import { drawerOf, entriesForHitRate, popularity, randomFrom } from '../../bench/system/zipf.js';
+import { drawerOf, entriesForHitRate, popularity } from '../../bench/system/zipf.js';
+import { seeded } from '../support/random.js';
 
 const USERS = 2_000;
 const DRAWS = 200_000;
@@ -16,7 +17,7 @@ test('shares fall with the rank and add up to one', () => {
 test('each user is drawn as often as its share says', () => {
   const shares = popularity(USERS);
   const draw = drawerOf(shares);
-  const random = randomFrom(1);
+  const random = seeded(1);
   const counts = new Float64Array(USERS);
   for (let i = 0; i < DRAWS; i++) {
     const user = draw(random());
@@ -34,7 +35,7 @@ test('each user is drawn as often as its share says', () => {
 test.each([0.5, 0.9, 0.99])('an LRU cache of that many entries answers %s of the draws', (hitRate) => {
   const shares = popularity(USERS);
   const draw = drawerOf(shares);
-  const random = randomFrom(2);
+  const random = seeded(2);
   const cache = new LRUCache<number, true>({ max: entriesForHitRate(shares, hitRate) });
   for (let user = USERS - 1; user >= 0; user--) cache.set(user, true);
   let hits = 0;

@@ -1,18 +1,8 @@
 /** Seeded chance: the same seed draws the same plan. When it is carried out is up to the machine. */
 
-/** From 0 up to 1. */
-export type Random = () => number;
+import { type Random, seeded } from '../support/random.js';
 
-/** mulberry32. */
-export function seeded(seed: number): Random {
-  let state = seed >>> 0;
-  return () => {
-    state = (state + 0x6d2b79f5) >>> 0;
-    let t = Math.imul(state ^ (state >>> 15), 1 | state);
-    t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t;
-    return ((t ^ (t >>> 14)) >>> 0) / 2 ** 32;
-  };
-}
+export { type Random, seeded };
 
 /** A whole number from `low` to `high`, both possible. */
 export function between(random: Random, low: number, high: number): number {

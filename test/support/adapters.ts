@@ -5,6 +5,9 @@ import { portable } from '../../src/adapter/portable.js';
 import { portableLinear } from '../../src/adapter/portable-linear.js';
 import type { Codec, Linear } from '../../src/adapter/record.js';
 import { AdapterCorruptError } from '../../src/errors.js';
+import { seeded } from './random.js';
+
+export { seeded };
 
 export interface GoldenRecord {
   file: string;
@@ -75,17 +78,6 @@ export function addon(): Addon {
   const loaded = loadAddon();
   if ('reason' in loaded) throw new Error(loaded.reason, { cause: loaded.cause });
   return loaded;
-}
-
-/** Uniform in [0, 1), the same for the same seed (mulberry32). */
-export function seeded(seed: number): () => number {
-  let state = seed;
-  return () => {
-    state = (state + 0x6d2b79f5) | 0;
-    let mixed = Math.imul(state ^ (state >>> 15), 1 | state);
-    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed;
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32;
-  };
 }
 
 export function integerBelow(random: () => number, limit: number): number {
