@@ -165,7 +165,7 @@ Result MoveRecord(Mover mover, size_t length, const Facts& facts, size_t from_by
 // One layer's weights, which start at `offset` of the record.
 Result CopyLayer(const uint8_t* source, size_t count, uint8_t* record, size_t offset) {
   RunningChecksum none{};
-  if (CopyWeightsInPieces(source, count, record + offset, &none)) return {Status::kOk, 0};
+  if (CopyWeights(source, count, record + offset, &none)) return {Status::kOk, 0};
   return {Status::kWeight, offset + 4 * FirstNotFinite(source)};
 }
 

@@ -27,7 +27,8 @@ bool InPieces(Move move, size_t from_bytes, const uint8_t* source, size_t count,
 }  // namespace
 
 bool CopyWeights(const uint8_t* source, size_t count, uint8_t* target, RunningChecksum* checksum) {
-  // Also where no checksum is wanted: into fresh memory that loop waits for no multiplication, and is the faster copy.
+  // Also where no checksum is wanted: into fresh memory, as records go, that loop waits for no multiplication and is the
+  // faster copy; only into warm memory it is not (1.1 against 0.85 µs for 41 KB).
   if (kCopyFolding != nullptr && TheCpu().vpclmulqdq) {
     return kCopyFolding(source, count, target, &checksum->value);
   }
