@@ -14,6 +14,7 @@ export interface Entry {
 
 export const entries: readonly Entry[] = [
   { name: 'codec', quickSeconds: 8, seconds: 100, load: () => import('./cases/codec.js') },
+  { name: 'allocation', quickSeconds: 3, seconds: 20, load: () => import('./cases/allocation.js') },
   { name: 'arithmetic', quickSeconds: 3, seconds: 30, load: () => import('./cases/arithmetic.js') },
   { name: 'memory', quickSeconds: 8, seconds: 60, load: () => import('./cases/memory.js') },
   { name: 'redis', quickSeconds: 13, seconds: 140, load: () => import('./cases/redis.js') },
