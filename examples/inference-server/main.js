@@ -1,47 +1,60 @@
 // @ts-check
 /**
- * The process: settings from the environment, a storage, the server over it, and the end of all of them. With a parent that
- * forked it (process.send) it also tells that one what it observes.
+ * The process: settings from the environment, a storage, the server over it, and the end of all of them. A parent that forked
+ * it (process.send) is told what it observes, and takes it along when it ends.
  */
 import { setTimeout as delay } from 'node:timers/promises';
 import { LoRAStorage } from 'lora-store';
 import { collectDefaultMetrics, Registry } from 'prom-client';
 import { buildServer } from './server.js';
 import { settings } from './settings.js';
+import { expectGuarded } from './token.js';
 
-const { host, port, token, name, logLevel, namespace, requestsPerSecond, drainMs, shutdownMs } = settings(process.env);
-const lifecycle = { draining: false };
-const registry = new Registry();
-collectDefaultMetrics({ register: registry });
-
-/** @param {object} message */
-const tell = (message) => {
-  if (process.connected) process.send?.(message, undefined, undefined, () => undefined);
-};
-
-const storage = await LoRAStorage.open({ createMissingUsers: true, namespace });
-const server = { storage, host, token, name, logLevel, requestsPerSecond, lifecycle, registry };
-const app = buildServer({ ...server, observe: tell });
-const url = await app.listen({ host, port });
-app.log.info({ url }, 'listening');
-tell({ type: 'listening', url });
-
-/** Not ready; time to be taken out of rotation; requests and trainings end; then the storage closes. All of it in time. */
-async function shutDown() {
-  if (lifecycle.draining) return;
-  lifecycle.draining = true;
-  setTimeout(() => {
-    app.log.error({ shutdownMs }, 'not closed in time');
-    process.exit(1);
-  }, shutdownMs).unref();
-  app.log.info({ drainMs }, 'draining');
-  await delay(drainMs);
-  await app.close();
-  await storage.close();
-  app.log.info('closed');
-  if (process.connected) process.disconnect();
+try {
+  await main();
+} catch (error) {
+  // No stack: a wrong setting, no Postgres, no tables, a port that is taken. The message says what to do.
+  console.error(`inference-server: ${error instanceof Error ? error.message : error}`);
+  process.exit(1);
 }
 
-// A second signal does not wait.
-for (const signal of /** @type {const} */ (['SIGTERM', 'SIGINT'])) process.once(signal, shutDown);
-if (process.send !== undefined) process.once('disconnect', shutDown);
+async function main() {
+  const { host, port, namespace, drainMs, shutdownMs, ...rest } = settings(process.env);
+  expectGuarded(host, rest.token);
+  const lifecycle = { draining: false };
+  const registry = new Registry();
+  collectDefaultMetrics({ register: registry });
+
+  const storage = await LoRAStorage.open({ createMissingUsers: true, namespace });
+  const app = buildServer({ storage, host, lifecycle, registry, observe: tellParent, ...rest });
+
+  /** Not ready; time to be taken out of rotation; requests and trainings end; then the storage closes. All of it in time. */
+  const shutDown = async () => {
+    if (lifecycle.draining) return;
+    lifecycle.draining = true;
+    const late = setTimeout(() => {
+      app.log.error({ shutdownMs }, 'not closed in time');
+      process.exit(1);
+    }, shutdownMs);
+    app.log.info({ drainMs }, 'draining');
+    await delay(drainMs);
+    await app.close();
+    await storage.close();
+    clearTimeout(late);
+    app.log.info('closed');
+    if (process.connected) process.disconnect();
+  };
+  // A second one of the same kind does not wait.
+  for (const signal of /** @type {const} */ (['SIGTERM', 'SIGINT'])) process.once(signal, shutDown);
+  if (process.send !== undefined) process.once('disconnect', shutDown);
+
+  const url = await app.listen({ host, port });
+  app.log.info({ url }, 'listening');
+  tellParent({ type: 'listening', url });
+}
+
+/** @param {object} message */
+function tellParent(message) {
+  // Who has gone meanwhile need not hear it.
+  if (process.connected) process.send?.(message, undefined, undefined, () => undefined);
+}

@@ -1,6 +1,7 @@
 // @ts-check
 /**
  * What Prometheus asks for, by prom-client. Each server has a registry of its own, so that two in one process do not mix.
+ * @import { FastifyInstance } from 'fastify'
  * @import { LoRAStorage } from 'lora-store'
  * @import { TrainingQueue } from './training-queue.js'
  */
@@ -8,6 +9,7 @@ import { Counter, Gauge, Histogram } from 'prom-client';
 
 /** Seconds: a memory hit takes microseconds, a timeout of Postgres three seconds, and 2 ms is the target. */
 const LOAD_BUCKETS = [1e-5, 2.5e-5, 5e-5, 1e-4, 2.5e-4, 5e-4, 1e-3, 2e-3, 5e-3, 1e-2, 2.5e-2, 0.1, 0.5, 3];
+const REQUEST_BUCKETS = [5e-4, 1e-3, 2e-3, 5e-3, 1e-2, 2.5e-2, 0.1, 0.5, 3];
 const TRAINING_BUCKETS = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10];
 const PARTS = ['postgres', 'redis', 'bus', 'change-feed'];
 
@@ -27,6 +29,13 @@ export function createMetrics(registry) {
       help: 'How long a load took, by the tier that answered.',
       labelNames: ['tier'],
       buckets: LOAD_BUCKETS,
+      registers,
+    }),
+    requestSeconds: new Histogram({
+      name: 'lora_http_request_seconds',
+      help: 'How long an answer took, by the pattern of its route.',
+      labelNames: ['method', 'route', 'status'],
+      buckets: REQUEST_BUCKETS,
       registers,
     }),
     ranks: counter(
@@ -71,28 +80,31 @@ export function readFrom({ registry }, storage, queue) {
     /** @type {Gauge} */
     const gauge = new Gauge({ name, help, registers: [registry], collect: () => gauge.set(value()) });
   };
-  read('lora_training_waiting_events', 'Events that wait to be trained on.', () => queue.waiting);
+  read('lora_training_waiting_events', 'Events that wait to be trained on, or are.', () => queue.waiting);
   read('lora_training_running', 'Trainings under way.', () => queue.running);
   read('lora_training_dropped_events', 'Events given up, since the start.', () => queue.dropped);
-  read('lora_memory_hits', 'Loads that memory answered, since the start.', () => storage.cacheStats().memory.hits);
-  read('lora_memory_misses', 'Loads that it did not.', () => storage.cacheStats().memory.misses);
-  read('lora_memory_entries', 'Adapters in memory.', () => storage.cacheStats().memory.entries);
-  read('lora_memory_bytes', 'Their bytes.', () => storage.cacheStats().memory.bytes);
-  read(
-    'lora_memory_evictions',
-    'Adapters that had to make room, since the start.',
-    () => storage.cacheStats().memory.evictions,
-  );
-  read('lora_redis_hits', 'Loads that Redis answered, since the start.', () => storage.cacheStats().redis.hits);
-  read('lora_redis_misses', 'Loads that it did not.', () => storage.cacheStats().redis.misses);
-  read(
-    'lora_postgres_loads',
-    'Adapters fetched from Postgres, since the start.',
-    () => storage.cacheStats().postgres.loads,
-  );
-  read(
-    'lora_coalesced_loads',
-    'Loads that joined the flight of another, since the start.',
-    () => storage.cacheStats().coalesced,
-  );
+
+  const cache = new Gauge({
+    name: 'lora_cache',
+    help: 'What storage.cacheStats() counts, since the start, and how much memory holds.',
+    labelNames: ['part', 'what'],
+    registers: [registry],
+    collect() {
+      const { memory, redis, postgres } = storage.cacheStats();
+      for (const [part, counts] of Object.entries({ memory, redis, postgres })) {
+        for (const [what, count] of Object.entries(counts)) cache.set({ part, what }, count);
+      }
+    },
+  });
+}
+
+/**
+ * @param {FastifyInstance} app
+ * @param {Metrics} metrics
+ */
+export function timeRequests(app, { requestSeconds }) {
+  app.addHook('onResponse', async ({ method, routeOptions }, reply) => {
+    const labels = { method, route: routeOptions.url ?? 'none', status: reply.statusCode };
+    requestSeconds.observe(labels, reply.elapsedTime / 1000);
+  });
 }

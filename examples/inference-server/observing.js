@@ -6,8 +6,6 @@
  * @import { CallOptions, LoadedAdapter, LoRAStorage, StorageEvents } from 'lora-store'
  * @import { Metrics } from './metrics.js'
  */
-import { LoRAStorageError } from 'lora-store';
-
 /** @typedef {{ type: 'load', tier: string, milliseconds: number, stale: boolean, verifiedAgeMs: number }} LoadMessage */
 /** @typedef {{ type: 'event', event: string, detail: object, at: number }} EventMessage */
 /**
@@ -83,15 +81,23 @@ export function listen(storage, metrics, log, observe) {
 }
 
 /**
- * A ranking that goes on without an adapter.
+ * What was degraded before anybody listened: a storage opens without Redis, too.
+ * @param {LoRAStorage} storage
+ * @param {Metrics} metrics
+ */
+export async function readDegraded(storage, metrics) {
+  const { bus, changeFeed } = await storage.health();
+  metrics.degraded.set({ part: 'bus' }, bus === 'down' ? 1 : 0);
+  metrics.degraded.set({ part: 'change-feed' }, changeFeed === 'down' ? 1 : 0);
+}
+
+/**
+ * A ranking goes on without an adapter.
  * @param {Observe} observe
  * @param {string} userId
  * @param {string} adapterName
- * @param {unknown} error
- * @returns {string} The code of what was in the way.
+ * @param {Error} error
  */
-export function tellFallback(observe, userId, adapterName, error) {
-  const cause = error instanceof Error ? error.message : String(error);
-  observe({ type: 'event', event: 'fallback', detail: { userId, adapterName, cause }, at: Date.now() });
-  return error instanceof LoRAStorageError ? error.code : 'INTERNAL';
+export function tellFallback(observe, userId, adapterName, { message }) {
+  observe({ type: 'event', event: 'fallback', detail: { userId, adapterName, cause: message }, at: Date.now() });
 }

@@ -7,11 +7,14 @@
  * @import { Load, Observe } from './observing.js'
  * @import { Metrics } from './metrics.js'
  */
-import { InvalidAdapterError, StorageClosedError } from 'lora-store';
+import { LoRAStorageError } from 'lora-store';
 import { tellFallback } from './observing.js';
 import { Problem } from './problems.js';
 
 /** @typedef {{ id: string, score: number }} Ranked */
+
+/** Nothing that an order could make up for: the request is wrong, or this server is at its end. */
+const REFUSED = new Set(['INVALID_ADAPTER', 'STORAGE_CLOSED']);
 
 /** @param {{ load: Load, catalogue: Catalogue, metrics: Metrics, observe: Observe }} parts */
 export function ranker({ load, catalogue, metrics, observe }) {
@@ -20,22 +23,26 @@ export function ranker({ load, catalogue, metrics, observe }) {
     /** @type {string} */ adapterName,
     /** @type {string[]} */ candidates,
   ) => {
-    const [inputs, preference] = await Promise.all([
-      known(candidates, await catalogue.embeddings(candidates)),
-      catalogue.preference(userId),
-    ]);
+    const embeddings = known(candidates, await catalogue.embeddings(candidates));
+    const preference = await catalogue.preference(userId);
     try {
       const { adapter, ...info } = await load(userId, adapterName);
-      const ranked = rank(adapter, candidates, inputs, preference);
+      const ranked = rank(adapter, candidates, embeddings, preference);
       metrics.ranks.inc({ outcome: 'personalised' });
       return { ranked, adapter: { name: adapterName, ...info }, fallback: null };
     } catch (error) {
-      if (error instanceof StorageClosedError) throw error;
-      const fallback = tellFallback(observe, userId, adapterName, error);
-      metrics.ranks.inc({ outcome: fallback });
-      return { ranked: candidates.map((id) => ({ id, score: 0 })), adapter: null, fallback };
+      if (!(error instanceof LoRAStorageError) || REFUSED.has(error.code)) throw error;
+      metrics.ranks.inc({ outcome: error.code });
+      tellFallback(observe, userId, adapterName, error);
+      return { ranked: candidates.map((id) => ({ id, score: 0 })), adapter: null, fallback: error.code };
     }
   };
+}
+
+/** An adapter that is there, and of no use here. */
+class UnfitAdapterError extends LoRAStorageError {
+  /** @override */
+  code = 'ADAPTER_UNFIT';
 }
 
 /**
@@ -47,15 +54,14 @@ export function ranker({ load, catalogue, metrics, observe }) {
  * @returns {Ranked[]}
  */
 function rank(adapter, ids, embeddings, preference) {
-  const inputs = new Float32Array(ids.length * adapter.inputDim);
-  for (const [i, embedding] of embeddings.entries()) {
-    // An adapter of another shape than the catalogue's: written by somebody else, and of no use here.
-    if (embedding.length !== adapter.inputDim) throw new InvalidAdapterError('the adapter has another inputDim');
-    inputs.set(embedding, i * adapter.inputDim);
+  const { inputDim, outputDim } = adapter;
+  if (embeddings.some(({ length }) => length !== inputDim) || preference.length !== outputDim) {
+    throw new UnfitAdapterError('the adapter has another shape than the catalogue: somebody else wrote it');
   }
+  const inputs = new Float32Array(ids.length * inputDim);
+  for (const [i, embedding] of embeddings.entries()) inputs.set(embedding, i * inputDim);
   const scores = adapter.scoreMany(inputs, preference);
-  // Beyond what an f32 holds there is no order.
-  if (!scores.every(Number.isFinite)) throw new InvalidAdapterError('a score is not finite');
+  if (!scores.every(Number.isFinite)) throw new UnfitAdapterError('a score is beyond what an f32 holds');
   return ids.map((id, i) => ({ id, score: scores[i] ?? 0 })).sort((a, b) => b.score - a.score);
 }
 

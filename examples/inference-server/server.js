@@ -12,10 +12,10 @@ import Fastify from 'fastify';
 import { SonaEngine } from 'lora-store';
 import { Registry } from 'prom-client';
 import { catalogue as madeUp } from './catalogue.js';
-import { loggerOptions, logRequests } from './logging.js';
-import { createMetrics, readFrom } from './metrics.js';
-import { listen, measuredLoad } from './observing.js';
-import { answerWithProblems, frameworkErrors } from './problem-handlers.js';
+import { loggerOptions, RouteLog } from './logging.js';
+import { createMetrics, readFrom, timeRequests } from './metrics.js';
+import { listen, measuredLoad, readDegraded } from './observing.js';
+import { answerWithProblems, clientErrorHandler, frameworkErrors } from './problem-handlers.js';
 import { Problem } from './problems.js';
 import { ranker } from './ranking.js';
 import { adapterRoutes } from './routes/adapters.js';
@@ -67,7 +67,7 @@ export function buildServer({
   const metrics = createMetrics(registry);
   const app = Fastify({
     logger: loggerOptions({ level: logLevel, name, stream: logStream }),
-    disableRequestLogging: true,
+    logController: new RouteLog(),
     bodyLimit: BODY_LIMIT,
     requestTimeout: REQUEST_TIMEOUT_MS,
     // A name has 100 characters, of up to 12 in a URL.
@@ -77,6 +77,7 @@ export function buildServer({
     // Connections that are kept alive are served to the end of a shutdown, and then closed.
     return503OnClosing: false,
     frameworkErrors,
+    clientErrorHandler,
   });
   app.removeContentTypeParser('text/plain');
 
@@ -85,10 +86,10 @@ export function buildServer({
   const load = measuredLoad(storage, metrics, observe);
   readFrom(metrics, storage, queue);
   const stopListening = listen(storage, metrics, app.log, observe);
+  app.addHook('onReady', () => readDegraded(storage, metrics));
   // Once no request is under way any more.
   app.addHook('onClose', () => queue.drain().finally(stopListening));
 
-  logRequests(app);
   app.register(rateLimit, {
     global: requestsPerSecond > 0,
     max: requestsPerSecond,
@@ -97,6 +98,7 @@ export function buildServer({
       new Problem(429, 'TOO_MANY_REQUESTS', 'Slow down.', { retryAfterS: Math.ceil(ttl / 1000) }),
   });
   answerWithProblems(app);
+  timeRequests(app, metrics);
   app.register(async (open) => healthRoutes(open, storage, lifecycle));
   app.register(async (guarded) => {
     // After the rate limit, which is an onRequest hook: guesses are requests too. Before a body is read.

@@ -12,7 +12,7 @@ export function settings(env) {
     namespace: env.LORA_STORE_NAMESPACE || 'lora',
     requestsPerSecond: whole(env, 'REQUESTS_PER_SECOND', 1000),
     drainMs: whole(env, 'DRAIN_MS', 0),
-    shutdownMs: whole(env, 'SHUTDOWN_MS', 10_000),
+    shutdownMs: whole(env, 'SHUTDOWN_MS', 20_000),
   };
 }
 
