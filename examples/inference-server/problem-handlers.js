@@ -12,7 +12,8 @@ import { bodyOf, PROBLEM_JSON, Problem, problemOf, sendProblem } from './problem
 export function answerWithProblems(app) {
   app.setErrorHandler((error, request, reply) => {
     const problem = problemOf(error);
-    if (problem.status >= 500) request.log.error({ err: error }, 'failed');
+    // A Problem was meant: what led to it was told where it happened.
+    if (problem.status >= 500 && problem !== error) request.log.error({ err: error }, 'failed');
     return sendProblem(reply, problem);
   });
   app.after(() => {

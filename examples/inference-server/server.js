@@ -87,6 +87,12 @@ export function buildServer({
   readFrom(metrics, storage, queue);
   const stopListening = listen(storage, metrics, app.log, observe);
   app.addHook('onReady', () => readDegraded(storage, metrics));
+  app.addHook('preClose', async () => {
+    // Node ends those that are idle when it closes, and not those whose last answer is still under way then.
+    const sweep = setInterval(() => app.server.closeIdleConnections(), 50);
+    app.server.once('close', () => clearInterval(sweep));
+    if (!app.server.listening) clearInterval(sweep);
+  });
   // Once no request is under way any more.
   app.addHook('onClose', () => queue.drain().finally(stopListening));
 

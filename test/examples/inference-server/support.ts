@@ -12,14 +12,21 @@ import { type Bench, useStorage } from '../../support/storage.js';
 export interface ServerOptions {
   host?: string;
   token?: string;
-  catalogue?: object;
   observe?(message: Message): void;
   logLevel?: string;
   logStream?: { write(line: string): void };
   requestsPerSecond?: number;
+  catalogue?: Catalogue;
   training?: { capacity?: number; concurrency?: number; minEvents?: number; retryMs?: number };
   lifecycle?: { draining: boolean };
 }
+
+export interface Catalogue {
+  embeddings(contentIds: readonly string[]): Embeddings | Promise<Embeddings>;
+  preference(userId: string): Float32Array | Promise<Float32Array>;
+}
+
+type Embeddings = (Float32Array | undefined)[];
 
 export type Message = { type: string } & Record<string, unknown>;
 
@@ -29,6 +36,7 @@ type BuildServer = (options: ServerOptions & { storage: LoRAStorage }) => Fastif
 
 /** Plain JavaScript, of which the tests' tsconfig knows nothing. */
 export const { buildServer } = (await import(new URL('server.js', examples).href)) as { buildServer: BuildServer };
+export const { catalogue } = (await import(new URL('catalogue.js', examples).href)) as { catalogue: Catalogue };
 
 export interface Serving {
   readonly bench: Bench;
@@ -70,3 +78,51 @@ export const events = Array.from({ length: 10 }, (_, i) =>
     : { contentId: `news-0${(1 + i) / 2}`, completionRate: 0, rating: 1 },
 );
 export const candidates = ['news-06', 'drama-06', 'news-07', 'drama-07'];
+
+export interface Answer {
+  readonly status: number;
+  readonly type: string;
+  // biome-ignore lint/suspicious/noExplicitAny: whatever JSON it is, to be compared.
+  readonly body: any;
+  readonly headers: Record<string, unknown>;
+}
+
+export type Request = [method: 'GET' | 'POST' | 'DELETE', url: string, payload?: object, headers?: object];
+
+/** An answer in JSON. */
+export async function ask(app: FastifyInstance, ...[method, url, payload, headers = {}]: Request): Promise<Answer> {
+  const answer = await app.inject({ method, url, headers: { ...headers }, ...(payload && { payload }) });
+  const type = String(answer.headers['content-type']).replace('; charset=utf-8', '');
+  return { status: answer.statusCode, type, body: answer.json(), headers: answer.headers };
+}
+
+/** What is the same of every problem. */
+export async function problemOf(app: FastifyInstance, ...request: Request): Promise<[status: number, type: string]> {
+  const { status, type, body } = await ask(app, ...request);
+  if (type !== 'application/problem+json' || body.status !== status || !body.title || !body.detail) {
+    throw new Error(`no problem: ${status} ${type} ${JSON.stringify(body)}`);
+  }
+  return [status, body.type.replace('urn:lora-store:problem:', '')];
+}
+
+/** The value of a series, such as 'lora_loads_total{tier="redis"}'; 0 where there is none. */
+export async function metric(app: FastifyInstance, series: string): Promise<number> {
+  const { body } = await app.inject('/metrics');
+  const line = body.split('\n').find((text) => text.startsWith(`${series} `));
+  return Number(line?.slice(series.length + 1) ?? 0);
+}
+
+/** A catalogue that keeps whoever trains waiting, at the first of the two things that are asked of it. */
+export function gatedCatalogue() {
+  let open = () => {};
+  const opened = new Promise<void>((resolve) => {
+    open = resolve;
+  });
+  const gate = { held: 0, open: () => open() };
+  const preference = async (userId: string) => {
+    gate.held++;
+    await opened;
+    return await catalogue.preference(userId);
+  };
+  return { gate, catalogue: { ...catalogue, preference } };
+}

@@ -1,0 +1,184 @@
+/** Every way to be refused, as a problem (RFC 9457) that tells nothing of what is behind. */
+import { randomUUID } from 'node:crypto';
+import { once } from 'node:events';
+import type { AddressInfo } from 'node:net';
+import { connect } from 'node:net';
+import type { FastifyInstance } from 'fastify';
+import * as lora from 'lora-store';
+import { beforeAll, describe, expect, test } from 'vitest';
+import { proxyTo } from '../../storage/faults/support.js';
+import { ask, candidates, events, examples, problemOf, type Request, useServers } from './support.js';
+
+const { bench, serve, openStorage } = useServers();
+const user = `/v1/users/${randomUUID()}`;
+let app: FastifyInstance;
+
+beforeAll(async () => {
+  app = await serve();
+});
+
+describe('what a schema does not allow is a 400', () => {
+  const [event] = events;
+  const refused: Request[] = [
+    ['POST', '/v1/users/me/rank', { candidates }],
+    ['POST', `${user}/rank?explain=yes`, { candidates }],
+    ['POST', `${user}/rank`, { candidates: [] }],
+    ['POST', `${user}/rank`, { candidates: 'drama-01' }],
+    ['POST', `${user}/rank`, { candidates: [1] }],
+    ['POST', `${user}/rank`, { candidates, limit: 3 }],
+    ['POST', `${user}/rank`, { candidates, adapterName: '' }],
+    ['POST', `${user}/rank`, { candidates, adapterName: 'x'.repeat(101) }],
+    ['POST', `${user}/rank`, { candidates: Array(1001).fill('drama-01') }],
+    ['POST', `${user}/events`, { events: [] }],
+    ['POST', `${user}/events`, { events: Array(1001).fill(event) }],
+    ['POST', `${user}/events`, { events: [{ ...event, completionRate: 1.1 }] }],
+    ['POST', `${user}/events`, { events: [{ ...event, rating: 6 }] }],
+    ['POST', `${user}/events`, { events: [{ ...event, isRewatch: 'true' }] }],
+    ['POST', `${user}/events`, { events: [{ ...event, mood: 'good' }] }],
+    ['GET', `${user}/adapters?limit=1`],
+    ['GET', `${user}/adapters/default/versions/0`],
+    ['GET', `${user}/adapters/default/versions/1.5`],
+    ['DELETE', `${user}/adapters/default/versions/one`],
+    ['POST', `${user}/adapters/default/rollback`, { version: '1' }],
+    ['POST', `${user}/adapters/default/rollback`, {}],
+    ['GET', '/readyz?verbose=1'],
+  ];
+  for (const [index, request] of refused.entries()) {
+    test(`${request[0]} ${request[1].replace(user, '/v1/users/:id')}, ${index}`, async () => {
+      expect(await problemOf(app, ...request)).toEqual([400, 'validation']);
+    });
+  }
+
+  test('and nothing of these was trained on or counted as a rank', async () => {
+    const { body } = await app.inject('/metrics');
+    expect(body).toMatch(/lora_training_waiting_events 0/);
+    expect(body).not.toMatch(/lora_rank_requests_total\{/);
+  });
+});
+
+describe('what is wrong before a schema', () => {
+  const raw = (payload: string | Buffer, type: string) =>
+    app.inject({ method: 'POST', url: `${user}/rank`, payload, headers: { 'content-type': type } });
+
+  test('a body that is too long, is no JSON, or is of another type', async () => {
+    const long = JSON.stringify({ candidates: ['x'.repeat(400_000)] });
+    const answers = await Promise.all([
+      raw(long, 'application/json'),
+      raw('{"candidates": [', 'application/json'),
+      raw(JSON.stringify({ candidates }), 'text/plain'),
+      raw('<rank/>', 'application/xml'),
+    ]);
+    expect(answers.map(({ statusCode }) => statusCode)).toEqual([413, 400, 415, 415]);
+    for (const { headers, body } of answers) {
+      expect(headers['content-type']).toMatch('application/problem+json');
+      expect(JSON.parse(body)).toMatchObject({ type: expect.stringMatching(/^urn:/), title: expect.any(String) });
+    }
+  });
+
+  test('a path that is none, or cannot be decoded: the answer does not repeat it', async () => {
+    expect(await problemOf(app, 'GET', `${user}/nothing`)).toEqual([404, 'not-found']);
+    expect(await problemOf(app, 'GET', `${user}/adapters/%zz`)).toEqual([400, 'bad-url']);
+    expect((await app.inject(`${user}/adapters/%zz`)).body).not.toContain(user.slice(10));
+  });
+
+  test('what is no HTTP at all', async () => {
+    const listening = await serve();
+    await listening.listen({ port: 0 });
+    const socket = connect((listening.server.address() as AddressInfo).port, '127.0.0.1');
+    socket.write('HELLO\r\n\r\n');
+    let said = '';
+    socket.setEncoding('utf8').on('data', (text: string) => (said += text));
+    await once(socket, 'close');
+    const [head = '', body = ''] = said.split('\r\n\r\n');
+    expect(head).toMatch(/^HTTP\/1\.1 400 Bad Request\r\ncontent-type: application\/problem\+json/);
+    expect(JSON.parse(body)).toMatchObject({ status: 400, type: 'urn:lora-store:problem:bad-request' });
+  });
+});
+
+describe('what is wrong with what was asked for', () => {
+  test('content that the catalogue does not have', async () => {
+    expect(await problemOf(app, 'POST', `${user}/rank`, { candidates: ['drama-01', 'opera-01'] })).toEqual([
+      422,
+      'unknown-content',
+    ]);
+    const unknown = [...events, { contentId: 'opera-01', completionRate: 1 }];
+    expect(await problemOf(app, 'POST', `${user}/events`, { events: unknown })).toEqual([422, 'unknown-content']);
+  });
+
+  test('an adapter or version that is not there', async () => {
+    const requests: Request[] = [
+      ['GET', `${user}/adapters/default`],
+      ['GET', `${user}/adapters/default/versions/1`],
+      ['DELETE', `${user}/adapters/default`],
+      ['DELETE', `${user}/adapters/default/versions/1`],
+      ['POST', `${user}/adapters/default/rollback`, { version: 1 }],
+    ];
+    for (const request of requests) expect(await problemOf(app, ...request)).toEqual([404, 'adapter-not-found']);
+  });
+
+  test('a name or version that passes the schema, and no storage', async () => {
+    expect(await problemOf(app, 'GET', `${user}/adapters/a%00b`)).toEqual([400, 'invalid-adapter']);
+    expect(await problemOf(app, 'POST', `${user}/rank`, { candidates, adapterName: 'a\0b' })).toEqual([
+      400,
+      'invalid-adapter',
+    ]);
+    expect(await problemOf(app, 'GET', `${user}/adapters/a/versions/9999999999`)).toEqual([400, 'invalid-adapter']);
+  });
+
+  test('bytes that are no adapter: 500 when asked for, and no ranking is lost by them', async () => {
+    const id = await bench.user();
+    await bench.sql(
+      `insert into lora_adapters (user_id, version, weights, size_bytes) values ($1, 1, '\\xdeadbeef', 4)`,
+      [id],
+    );
+    expect(await problemOf(app, 'GET', `/v1/users/${id}/adapters/default`)).toEqual([500, 'adapter-corrupt']);
+    const { body } = await ask(app, 'POST', `/v1/users/${id}/rank`, { candidates });
+    expect(body.fallback).toBe('ADAPTER_CORRUPT');
+  });
+
+  test('more than the storage takes at once: 503, with when to come again', async () => {
+    const proxy = await proxyTo(bench.postgresUrl);
+    const postgres = { connectionString: proxy.url(bench.postgresUrl), max: 1 };
+    const storage = await openStorage({
+      postgres,
+      maxQueue: 0,
+      redis: false,
+      changeFeed: false,
+      postgresTimeoutMs: 1000,
+    });
+    const busy = await serve({ storage });
+    proxy.mute();
+    // The one connection there is: its question gets no answer.
+    const first = problemOf(busy, 'GET', `${user}/adapters`);
+    const { status, body, headers } = await ask(busy, 'GET', `${user}/adapters`);
+    expect([status, body.type]).toEqual([503, 'urn:lora-store:problem:storage-overloaded']);
+    expect(headers['retry-after']).toBe('1');
+    expect(await first).toEqual([503, 'storage-unavailable']);
+    await proxy.close();
+  });
+});
+
+test('every error of the package has its status, and an error of nobody is a 500; no message of a driver gets out', async () => {
+  const problems = await import(new URL('problems.js', examples).href);
+  const of = (error: unknown) => {
+    const { status, code, message, retryAfterS } = problems.problemOf(error);
+    expect(message).not.toMatch(/secret/);
+    return [status, code, retryAfterS];
+  };
+  const id = randomUUID();
+  expect(of(new lora.AdapterNotFoundError(id, 'secret'))).toEqual([404, 'ADAPTER_NOT_FOUND', undefined]);
+  expect(of(new lora.UserNotFoundError('secret'))).toEqual([404, 'USER_NOT_FOUND', undefined]);
+  expect(of(new lora.VersionConflictError(1, 2))).toEqual([409, 'VERSION_CONFLICT', undefined]);
+  expect(of(new lora.InvalidAdapterError('words'))).toEqual([400, 'INVALID_ADAPTER', undefined]);
+  expect(of(new lora.EmbeddingError('c', 'is not there'))).toEqual([422, 'EMBEDDING_UNUSABLE', undefined]);
+  expect(of(new lora.AdapterCorruptError('secret'))).toEqual([500, 'ADAPTER_CORRUPT', undefined]);
+  expect(of(new lora.StorageUnavailableError('secret'))).toEqual([503, 'STORAGE_UNAVAILABLE', 1]);
+  expect(of(new lora.StorageOverloadedError('secret'))).toEqual([503, 'STORAGE_OVERLOADED', 1]);
+  expect(of(new lora.SaveOutcomeUnknownError('secret'))).toEqual([504, 'SAVE_OUTCOME_UNKNOWN', undefined]);
+  expect(of(new lora.StorageClosedError())).toEqual([503, 'STORAGE_CLOSED', 1]);
+  expect(of(new lora.SchemaError('secret'))).toEqual([500, 'INTERNAL', undefined]);
+  expect(of(new lora.SharedWeightsError(id, 'secret'))).toEqual([500, 'INTERNAL', undefined]);
+  expect(of(new TypeError('secret'))).toEqual([500, 'INTERNAL', undefined]);
+  expect(of(Object.assign(new Error('secret'), { statusCode: 404 }))).toEqual([500, 'INTERNAL', undefined]);
+  expect(of(undefined)).toEqual([500, 'INTERNAL', undefined]);
+});

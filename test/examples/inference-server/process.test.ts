@@ -1,0 +1,111 @@
+/** The process: what it tells its parent, how it ends, and when it does not begin. */
+import { type ChildProcess, fork } from 'node:child_process';
+import { randomUUID } from 'node:crypto';
+import { once } from 'node:events';
+import { connect, type Socket } from 'node:net';
+import { fileURLToPath } from 'node:url';
+import { afterAll, expect, test } from 'vitest';
+import { redisUrl } from '../../support/redis.js';
+import { waitFor } from '../../support/wait.js';
+import { events, examples, type Message, useServers } from './support.js';
+
+const { bench } = useServers();
+const children: ChildProcess[] = [];
+
+afterAll(() => {
+  for (const child of children) child.kill('SIGKILL');
+});
+
+function start(env: NodeJS.ProcessEnv) {
+  const servers = { DATABASE_URL: bench.postgresUrl, REDIS_URL: redisUrl(), LORA_STORE_NAMESPACE: bench.namespace };
+  const child = fork(fileURLToPath(new URL('main.js', examples)), [], {
+    env: { ...process.env, ...servers, PORT: '0', NODE_NAME: 'one', LORA_STORE_API_TOKEN: '', ...env },
+    stdio: ['ignore', 'pipe', 'pipe', 'ipc'],
+    execArgv: [],
+  });
+  children.push(child);
+  const said = { out: '', err: '', messages: [] as Message[] };
+  child.stdout?.setEncoding('utf8').on('data', (text: string) => (said.out += text));
+  child.stderr?.setEncoding('utf8').on('data', (text: string) => (said.err += text));
+  child.on('message', (message: Message) => said.messages.push(message));
+  const ended = once(child, 'close').then(([code, signal]) => code ?? signal);
+  const listening = async () =>
+    String((await waitFor(() => said.messages.find(({ type }) => type === 'listening'), { what: said.err })).url);
+  return { child, said, ended, listening };
+}
+
+/** A request whose headers the server has read, and whose body it waits for. */
+async function halfRequest(url: string, path: string, body: string): Promise<{ socket: Socket; answer(): string }> {
+  const { hostname, port } = new URL(url);
+  const socket = connect(Number(port), hostname);
+  let answer = '';
+  socket.setEncoding('utf8').on('data', (text: string) => (answer += text));
+  const head = [
+    'content-type: application/json',
+    `content-length: ${body.length}`,
+    'expect: 100-continue',
+    'host: here',
+  ];
+  socket.write(`POST ${path} HTTP/1.1\r\n${head.join('\r\n')}\r\n\r\n`);
+  await waitFor(() => answer.startsWith('HTTP/1.1 100 Continue'));
+  return { socket, answer: () => answer };
+}
+
+test('SIGTERM: not ready at once; the request under way and its training end; then it exits well', async () => {
+  const { child, said, ended, listening } = start({ DRAIN_MS: '1000' });
+  const url = await listening();
+  const id = randomUUID();
+  const body = JSON.stringify({ events });
+  const { socket, answer } = await halfRequest(url, `/v1/users/${id}/events`, body);
+  child.kill('SIGTERM');
+  await waitFor(async () => {
+    const response = await fetch(`${url}/readyz`);
+    const { type } = (await response.json()) as { type?: string };
+    return response.status === 503 && type?.endsWith('draining');
+  });
+  await waitFor(() =>
+    fetch(`${url}/healthz`).then(
+      () => false,
+      () => true,
+    ),
+  );
+  socket.write(body);
+  await once(socket, 'close');
+  expect(answer()).toContain('HTTP/1.1 202 Accepted');
+  expect([await ended, said.err]).toEqual([0, '']);
+  const rows = await bench.sql('select version, training_iterations from lora_adapters where user_id = $1', [id]);
+  expect(rows).toEqual([{ version: 1, training_iterations: 1 }]);
+  expect(said.messages.map(({ type }) => type)).toEqual(expect.arrayContaining(['listening', 'trained']));
+  const logged = said.out
+    .trim()
+    .split('\n')
+    .map((line) => JSON.parse(line));
+  expect(logged.find(({ msg }) => msg === 'listening')).toMatchObject({ url, name: 'one' });
+  expect(logged.at(-1).msg).toBe('closed');
+});
+
+test('a request that does not end keeps it no longer than SHUTDOWN_MS', async () => {
+  const { child, said, ended, listening } = start({ SHUTDOWN_MS: '200' });
+  const { socket } = await halfRequest(await listening(), `/v1/users/${randomUUID()}/events`, '{}');
+  socket.on('error', () => undefined);
+  child.kill('SIGTERM');
+  expect(await ended).toBe(1);
+  expect(said.out).toContain('not closed in time');
+});
+
+test('it ends with its parent', async () => {
+  const { child, listening } = start({});
+  await listening();
+  // No 'close' follows where the parent has disconnected.
+  const exited = once(child, 'exit');
+  child.disconnect();
+  expect(await exited).toEqual([0, null]);
+});
+
+test('what it cannot begin with is one line that says what to do', async () => {
+  const open = start({ HOST: '0.0.0.0' });
+  const port = start({ PORT: 'http' });
+  expect([await open.ended, await port.ended]).toEqual([1, 1]);
+  expect(open.said.err).toMatch(/^inference-server: refusing to listen on 0\.0\.0\.0 .*LORA_STORE_API_TOKEN.*\n$/);
+  expect(port.said.err).toBe("inference-server: PORT is a whole number, not 'http'\n");
+});

@@ -1,0 +1,174 @@
+/** Events of a user: trained together where they can be, once each, and never more of them than there is room for. */
+import { randomUUID } from 'node:crypto';
+import type { FastifyInstance } from 'fastify';
+import { describe, expect, onTestFinished, test } from 'vitest';
+import { proxyTo } from '../../storage/faults/support.js';
+import { waitFor } from '../../support/wait.js';
+import { ask, catalogue, events, gatedCatalogue, type Message, metric, problemOf, useServers } from './support.js';
+
+const { bench, serve, openStorage } = useServers();
+
+const post = (app: FastifyInstance, id: string, count = 10) =>
+  ask(app, 'POST', `/v1/users/${id}/events`, { events: events.slice(0, count) });
+const waiting = (app: FastifyInstance) => metric(app, 'lora_training_waiting_events');
+const latest = async (app: FastifyInstance, id: string) =>
+  (await ask(app, 'GET', `/v1/users/${id}/adapters/default`)).body;
+
+/** A server whose trainings wait for the gate, and what it tells of them. */
+async function gated(training = {}, options = {}) {
+  const { gate, catalogue } = gatedCatalogue();
+  // Or the server would wait for them when it closes.
+  onTestFinished(() => gate.open());
+  const trained: Message[] = [];
+  const observe = (message: Message) => message.type === 'trained' && trained.push(message);
+  const app = await serve({ catalogue, observe, training, ...options });
+  return { app, gate, trained };
+}
+
+describe('trainings of one user', () => {
+  test('events that come while one runs train together in the next', async () => {
+    const { app, gate, trained } = await gated();
+    const id = randomUUID();
+    // 1. The first ten are trained on, and held.
+    expect((await post(app, id)).body).toEqual({ accepted: 10, waiting: 10 });
+    // 2. Ten and ten more come, in any letter case.
+    expect((await post(app, id)).body.waiting).toBe(20);
+    expect((await post(app, id.toUpperCase())).body.waiting).toBe(30);
+    expect(gate.held).toBe(1);
+    expect(await metric(app, 'lora_training_running')).toBe(1);
+    // 3. The first training ends.
+    gate.open();
+    await waitFor(() => trained.length === 2);
+    expect(trained.map(({ version, events }) => [version, events])).toEqual([
+      [1, 10],
+      [2, 20],
+    ]);
+    expect(await latest(app, id)).toMatchObject({ version: 2, trainingIterations: 2 });
+    expect([gate.held, await waiting(app)]).toEqual([2, 0]);
+  });
+
+  test('fewer than ten wait for more of them', async () => {
+    const { app, gate, trained } = await gated();
+    gate.open();
+    const id = randomUUID();
+    await post(app, id, 4);
+    await post(app, id, 5);
+    expect([gate.held, await waiting(app)]).toEqual([0, 9]);
+    await post(app, id, 1);
+    await waitFor(() => trained.length === 1);
+    expect(trained[0]).toMatchObject({ version: 1, events: 10 });
+  });
+
+  test('those of two adapters, and of other users, do not wait for each other', async () => {
+    const { app, gate } = await gated({ concurrency: 3 });
+    const id = randomUUID();
+    await post(app, id);
+    await ask(app, 'POST', `/v1/users/${id}/events`, { events, adapterName: 'other' });
+    await post(app, randomUUID());
+    expect(gate.held).toBe(3);
+    gate.open();
+  });
+
+  test('of two nodes that began from the same version lose no update', async () => {
+    const id = randomUUID();
+    let open = () => {};
+    const opened = new Promise<void>((resolve) => {
+      open = resolve;
+    });
+    let loaded = 0;
+    // Asked for one by one, by the trainings alone, once they have loaded.
+    const embeddings = async (contentIds: readonly string[]) => {
+      if (contentIds.length === 1 && contentIds[0] === 'drama-01') {
+        loaded++;
+        await opened;
+      }
+      return await catalogue.embeddings(contentIds);
+    };
+    const [one, other] = (await Promise.all([1, 2].map(() => serve({ catalogue: { ...catalogue, embeddings } })))) as [
+      FastifyInstance,
+      FastifyInstance,
+    ];
+    // 1. Both have loaded the same: nothing. 2. Both train and save.
+    await Promise.all([post(one, id), post(other, id)]);
+    await waitFor(() => loaded === 2);
+    open();
+    await waitFor(async () => (await latest(one, id)).version === 2);
+    expect(await latest(one, id)).toMatchObject({ version: 2, trainingIterations: 2 });
+  });
+});
+
+describe('a queue that is full', () => {
+  test('refuses with when to come again, and takes events again when there is room', async () => {
+    const { app, gate } = await gated({ capacity: 20 });
+    const id = randomUUID();
+    await post(app, id);
+    await post(app, id);
+    const { status, body, headers } = await post(app, randomUUID(), 1);
+    expect([status, body.type, headers['retry-after']]).toEqual([
+      503,
+      'urn:lora-store:problem:training-queue-full',
+      '5',
+    ]);
+    gate.open();
+    await waitFor(async () => (await waiting(app)) === 0);
+    expect((await post(app, id)).status).toBe(202);
+  });
+
+  test('gives up, for events that are enough to train, those that wait for more', async () => {
+    const { app } = await gated({ capacity: 25 });
+    const [poor, rich] = [randomUUID(), randomUUID()];
+    await post(app, poor, 5);
+    await post(app, rich);
+    await post(app, rich);
+    expect((await post(app, rich, 8)).status).toBe(503);
+    expect(await metric(app, 'lora_training_dropped_events')).toBe(0);
+    expect((await post(app, rich, 5)).status).toBe(202);
+    expect([await waiting(app), await metric(app, 'lora_training_dropped_events')]).toEqual([25, 5]);
+  });
+});
+
+test('a user who is deleted while events wait does not come back', async () => {
+  const { app, gate, trained } = await gated();
+  const id = randomUUID();
+  const adapters = `/v1/users/${id.toUpperCase()}/adapters`;
+  await post(app, id);
+  await post(app, id);
+  const deleting = ask(app, 'DELETE', adapters);
+  // What waits is gone; what is being trained is not saved yet, and waited for.
+  await waitFor(async () => (await waiting(app)) === 10);
+  gate.open();
+  expect((await deleting).body).toEqual({ deleted: 1 });
+  expect([trained.length, await waiting(app)]).toEqual([1, 0]);
+  expect((await ask(app, 'GET', adapters)).body).toEqual({ adapters: [] });
+});
+
+test('what Postgres could not take is trained again when it can, once, with what came meanwhile', async () => {
+  const proxy = await proxyTo(bench.postgresUrl);
+  const storage = await openStorage({ postgres: proxy.url(bench.postgresUrl), redis: false });
+  const { app, gate, trained } = await gated({ retryMs: 20 }, { storage });
+  const id = randomUUID();
+  await post(app, id);
+  proxy.cut();
+  gate.open();
+  const failed = () => metric(app, 'lora_trainings_total{result="STORAGE_UNAVAILABLE"}');
+  await waitFor(async () => (await failed()) >= 1);
+  expect((await post(app, id)).body.waiting).toBe(20);
+  proxy.heal();
+  await waitFor(() => trained.length > 0);
+  await waitFor(async () => (await waiting(app)) === 0);
+  expect(trained.map(({ events }) => events)).toEqual([20]);
+  expect(await latest(app, id)).toMatchObject({ version: 1, trainingIterations: 1 });
+  await app.close();
+  await storage.close();
+  await proxy.close();
+});
+
+test('what can never be trained on is given up, and the next is not', async () => {
+  const { app, gate } = await gated({}, { storage: await openStorage({ createMissingUsers: false }) });
+  gate.open();
+  const id = randomUUID();
+  await post(app, id);
+  await waitFor(async () => (await metric(app, 'lora_trainings_total{result="USER_NOT_FOUND"}')) === 1);
+  expect(await waiting(app)).toBe(0);
+  expect(await problemOf(app, 'GET', `/v1/users/${id}/adapters/default`)).toEqual([404, 'adapter-not-found']);
+});
