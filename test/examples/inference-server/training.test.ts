@@ -172,3 +172,13 @@ test('what can never be trained on is given up, and the next is not', async () =
   expect(await waiting(app)).toBe(0);
   expect(await problemOf(app, 'GET', `/v1/users/${id}/adapters/default`)).toEqual([404, 'adapter-not-found']);
 });
+
+test('a server that closes trains what waits first', async () => {
+  const { app, gate, trained } = await gated();
+  const id = randomUUID();
+  await post(app, id);
+  await post(app, id);
+  const closing = app.close().then(() => trained.length);
+  gate.open();
+  expect(await closing).toBe(2);
+});
