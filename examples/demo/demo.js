@@ -4,15 +4,15 @@
  * this one gets the servers, runs the others in order, and leaves no process behind, also after Ctrl-C.
  */
 import { codec } from 'lora-store';
-import { Closing } from './closing.js';
+import { Closing } from '../servers/closing.js';
+import { getPostgres } from '../servers/postgres.js';
+import { heading, say, table } from '../servers/print.js';
+import { getRedis } from '../servers/redis.js';
 import { showInvalidation } from './invalidation.js';
 import { showLatency } from './latency.js';
 import { showNames } from './names.js';
 import { openNodes } from './nodes.js';
-import { getPostgres } from './postgres.js';
-import { heading, say, table } from './print.js';
 import { showRecords } from './records.js';
-import { getRedis } from './redis.js';
 import { showTiers } from './tiers.js';
 import { showVersions } from './versions.js';
 

@@ -4,8 +4,8 @@
  * @import { Nodes } from './nodes.js'
  */
 import { AdapterNotFoundError, UserLoRAAdapter } from 'lora-store';
+import { heading, ms, say } from '../servers/print.js';
 import { hear } from './hear.js';
-import { heading, ms, say } from './print.js';
 
 const USER = '00000000-0000-4000-8000-00000000000a';
 

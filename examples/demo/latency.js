@@ -7,7 +7,7 @@
  */
 import { createHistogram } from 'node:perf_hooks';
 import { UserLoRAAdapter } from 'lora-store';
-import { heading, ms, say, table } from './print.js';
+import { heading, ms, say, table } from '../servers/print.js';
 
 const USER = '00000000-0000-4000-8000-00000000000b';
 const TARGET_MS = 2;

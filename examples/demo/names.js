@@ -6,7 +6,7 @@
  */
 import { createHash } from 'node:crypto';
 import { UserLoRAAdapter } from 'lora-store';
-import { heading, table } from './print.js';
+import { heading, table } from '../servers/print.js';
 
 const USERS = [1, 2, 3, 4].map((n) => `00000000-0000-4000-8000-00000000000${n}`);
 const INPUT = Float32Array.from({ length: 512 }, (_, i) => Math.sin(i));

@@ -1,7 +1,7 @@
 // @ts-check
 /**
  * Storage objects, as inference servers would open them: each has a memory of its own, all share Redis and Postgres.
- * @import { Closing } from './closing.js'
+ * @import { Closing } from '../servers/closing.js'
  * @import { LoRAStorageOptions } from 'lora-store'
  */
 import { LoRAStorage } from 'lora-store';

@@ -5,8 +5,8 @@
  * @import { Nodes } from './nodes.js'
  */
 import { decodeAdapter, encodeAdapter, InvalidAdapterError } from 'lora-store';
+import { heading, say, table } from '../servers/print.js';
 import { fixtures, recordOf } from './fixtures.js';
-import { heading, say, table } from './print.js';
 
 /** @param {Nodes} nodes */
 export async function showRecords(nodes) {

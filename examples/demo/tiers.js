@@ -6,9 +6,9 @@
  * @import { LoRAStorage } from 'lora-store'
  */
 import pg from 'pg';
+import { heading, ms, say, table } from '../servers/print.js';
 import { recordOf, userOf } from './fixtures.js';
 import { hear } from './hear.js';
-import { heading, ms, say, table } from './print.js';
 
 const FILE = 'seed-8x512-768.bin';
 const NAME = 'from-rust';

@@ -5,8 +5,8 @@
  * @import { Nodes } from './nodes.js'
  */
 import { decodeAdapter, encodeAdapter, VersionConflictError } from 'lora-store';
+import { heading, say, table } from '../servers/print.js';
 import { recordOf, userOf } from './fixtures.js';
-import { heading, say, table } from './print.js';
 
 const FILE = 'second-8x512-768.bin';
 const NAME = 'versions';
