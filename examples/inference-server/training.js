@@ -34,7 +34,7 @@ export function trainer({ engine, catalogue, metrics, log, observe }) {
       metrics.trainedEvents.inc(report.events);
       metrics.trainingSeconds.observe(milliseconds / 1000);
       const [lossFirst, lossLast] = [report.lossPerEpoch[0], report.lossPerEpoch.at(-1)];
-      observe({ type: 'trained', version, events: report.events, lossFirst, lossLast, milliseconds });
+      observe({ type: 'trained', userId, version, events: report.events, lossFirst, lossLast, milliseconds });
       log.info({ version, events: report.events, lossFirst, lossLast, ms: milliseconds }, 'trained');
       return 'done';
     } catch (error) {

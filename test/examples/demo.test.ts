@@ -1,4 +1,7 @@
-/** `npm start`, as its user runs it: what it shows, on whichever servers, twice, and that nothing is left running. */
+/**
+ * `npm start` without a terminal, and with --once: what it shows, on whichever servers, twice, and that nothing is left
+ * running.
+ */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { chmodSync, existsSync, mkdirSync, mkdtempSync, rmSync } from 'node:fs';
@@ -11,7 +14,7 @@ import { createDatabase, type TestDatabase } from '../support/database.js';
 import { type OwnServer, startRedis } from '../support/redis.js';
 import { waitFor } from '../support/wait.js';
 
-const program = fileURLToPath(new URL('../../examples/demo/demo.js', import.meta.url));
+const program = fileURLToPath(new URL('../../examples/start.js', import.meta.url));
 const startsAsRoot = process.getuid?.() === 0;
 
 let scratch: string;
@@ -38,9 +41,12 @@ interface Demo {
   readonly ended: Promise<number | string>;
 }
 
-function startDemo(env: NodeJS.ProcessEnv): Demo {
+function startDemo(env: NodeJS.ProcessEnv, args: string[] = []): Demo {
   const bare = { ...process.env, DATABASE_URL: undefined, REDIS_URL: undefined };
-  const child = spawn(process.execPath, [program], { env: { ...bare, ...env }, stdio: ['ignore', 'pipe', 'pipe'] });
+  const child = spawn(process.execPath, [program, ...args], {
+    env: { ...bare, ...env },
+    stdio: ['ignore', 'pipe', 'pipe'],
+  });
   const printed = { out: '', err: '' };
   child.stdout.setEncoding('utf8').on('data', (text: string) => (printed.out += text));
   child.stderr.setEncoding('utf8').on('data', (text: string) => (printed.err += text));
@@ -149,7 +155,7 @@ test('with neither URL: a Postgres of its own, two tiers without a Redis, and no
   expect(existsSync(join(directory, 'data', 'PG_VERSION'))).toBe(true);
   expect(existsSync(join(directory, 'data', 'postmaster.pid'))).toBe(false);
 
-  const { child, printed, ended } = startDemo({ ...own, ...pathWithRedis() });
+  const { child, printed, ended } = startDemo({ ...own, ...pathWithRedis() }, ['--once']);
   await waitFor(() => printed.out.includes('Two nodes, one adapter'), { timeoutMs: 40_000 });
   expect(section(printed.out, 'Servers')).toContain('schema up to date');
   expect(existsSync(join(directory, 'data', 'postmaster.pid'))).toBe(true);

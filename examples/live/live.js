@@ -1,0 +1,91 @@
+// @ts-check
+/**
+ * The live page and what it watches: Postgres, Redis behind a proxy that can be cut, two inference servers. Goes on until a
+ * signal, and leaves no process behind.
+ */
+import { LoRAStorage } from 'lora-store';
+import { Closing } from '../servers/closing.js';
+import { getPostgres } from '../servers/postgres.js';
+import { heading, say, table } from '../servers/print.js';
+import { getRedis } from '../servers/redis.js';
+import { createActions } from './actions.js';
+import { startNode } from './nodes.js';
+import { startProxy } from './proxy.js';
+import { buildPageServer } from './server.js';
+import { State } from './state.js';
+import { createTraffic, seed } from './traffic.js';
+
+const CHECK_MS = 500;
+
+/** @param {{ port: number, cutMs: number }} options */
+export async function runLive({ port, cutMs }) {
+  const closing = new Closing();
+  closing.onSignals();
+  try {
+    const url = await start(closing, port, cutMs);
+    say('', `The live page: ${url}`, 'Ctrl-C ends it.');
+  } catch (error) {
+    if (closing.begun) return;
+    console.error(`\nlive: ${error instanceof Error ? error.message : error}`);
+    process.exitCode = 1;
+    await closing.close();
+  }
+}
+
+/** @param {Closing} closing @param {number} port @param {number} cutMs */
+async function start(closing, port, cutMs) {
+  heading('Servers');
+  const postgres = await getPostgres(closing);
+  const redis = await getRedis(closing);
+  const proxy = redis.url === false ? undefined : await startProxy(redis.url);
+  if (proxy !== undefined) closing.add(() => proxy.close());
+
+  const state = new State();
+  const namespace = process.env.LORA_STORE_NAMESPACE || 'lora-live';
+  const env = {
+    DATABASE_URL: postgres.url,
+    REDIS_URL: proxy?.url ?? '',
+    LORA_STORE_NAMESPACE: namespace,
+    // They are reached from this machine alone, and by this process alone.
+    LORA_STORE_API_TOKEN: undefined,
+  };
+  const nodes = await Promise.all(
+    ['A', 'B'].map((name) => startNode(closing, name, env, (message) => state.hear(name, message))),
+  );
+  const writer = await openWriter(closing, postgres.url, state);
+  await seed(writer);
+
+  const traffic = createTraffic(nodes, writer);
+  closing.add(() => traffic.close());
+  const checks = setInterval(() => void Promise.all(nodes.map((node) => state.check(node))), CHECK_MS);
+  closing.add(() => clearInterval(checks));
+
+  const actions = createActions({ state, proxy, cutMs });
+  const snapshot = () =>
+    state.snapshot(nodes, {
+      redis: proxy === undefined ? 'none' : proxy.isCut ? 'cut' : 'through',
+      traffic: traffic.on,
+    });
+  const app = buildPageServer({ nodes, actions, traffic, snapshot });
+  closing.add(() => app.close());
+  const url = await app.listen({ host: '127.0.0.1', port });
+  const rows = nodes.map(({ name, url, pid }) => [`Node ${name}`, `${url}, process ${pid}`]);
+  table([], [['Postgres', postgres.words], ['Redis', redis.words], ...rows]);
+  return url;
+}
+
+/** Somebody who writes as a batch job would: straight to Postgres. @param {Closing} closing @param {string} postgres @param {State} state */
+async function openWriter(closing, postgres, state) {
+  const writer = await LoRAStorage.open({
+    postgres,
+    redis: false,
+    memory: false,
+    changeFeed: false,
+    createMissingUsers: true,
+  });
+  closing.add(() => writer.close());
+  writer.on('invalidated', (detail) =>
+    state.travels.heard('writer', detail, performance.timeOrigin + performance.now()),
+  );
+  return writer;
+}

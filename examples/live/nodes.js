@@ -1,0 +1,62 @@
+// @ts-check
+/**
+ * The two inference servers, each a process of its own, as they would run on two machines. What they observe comes back as
+ * messages; what they are asked goes to them over HTTP, as from anybody.
+ * @import { Closing } from '../servers/closing.js'
+ */
+import { fork } from 'node:child_process';
+import { once } from 'node:events';
+import { fileURLToPath } from 'node:url';
+
+const program = fileURLToPath(new URL('../inference-server/main.js', import.meta.url));
+const PATIENCE_MS = 15_000;
+
+/** @typedef {{ name: string, pid: number, url: string, readonly running: boolean }} Node */
+/** @typedef {{ type: string } & Record<string, any>} Message */
+
+/**
+ * @param {Closing} closing
+ * @param {string} name
+ * @param {NodeJS.ProcessEnv} env
+ * @param {(message: Message) => void} hear
+ * @returns {Promise<Node>}
+ */
+export async function startNode(closing, name, env, hear) {
+  const own = { HOST: '127.0.0.1', PORT: '0', NODE_NAME: name, LOG_LEVEL: 'error', REQUESTS_PER_SECOND: '0' };
+  const child = fork(program, { env: { ...process.env, ...env, ...own }, execArgv: [] });
+  let running = true;
+  const ended = once(child, 'exit').then(() => (running = false));
+  closing.add(async () => {
+    child.kill();
+    await ended;
+  });
+  const listening = new Promise((resolve) => {
+    child.on('message', (/** @type {Message} */ message) =>
+      message.type === 'listening' ? resolve(message.url) : hear(message),
+    );
+  });
+  const url = await Promise.race([listening, ended]);
+  if (typeof url !== 'string') throw new Error(`node ${name} does not start`);
+  return {
+    name,
+    pid: child.pid ?? 0,
+    url,
+    get running() {
+      return running;
+    },
+  };
+}
+
+/**
+ * Its answer, of whichever status.
+ * @param {Node} node
+ * @param {string} path
+ * @param {object} [body] POST; without one GET.
+ * @returns {Promise<{ status: number, body: any }>}
+ */
+export async function ask(node, path, body) {
+  const post = { method: 'POST', headers: { 'content-type': 'application/json' }, body: JSON.stringify(body) };
+  const signal = AbortSignal.timeout(PATIENCE_MS);
+  const response = await fetch(new URL(path, node.url), { ...(body && post), signal });
+  return { status: response.status, body: await response.json() };
+}

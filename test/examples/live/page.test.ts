@@ -1,0 +1,108 @@
+/** The live page as its readers have it: in the light and in the dark, on a phone, and without a mouse. */
+import type { Page } from 'playwright-core';
+import { expect, test } from 'vitest';
+import { waitFor } from '../../support/wait.js';
+import { useLivePage } from './stack.js';
+
+const stack = useLivePage();
+
+interface Contrasts {
+  background: string;
+  /** By the text itself. */
+  low: Record<string, number>;
+  texts: number;
+}
+
+/** Of every text that is shown against what is behind it, as WCAG 2 computes it. */
+const contrasts = `(() => {
+  const channels = (colour) => colour.match(/[\\d.]+/g).map(Number);
+  const luminance = ([r, g, b]) => [r, g, b].map((v) => v / 255).map((v) => (v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4))
+    .reduce((sum, v, i) => sum + v * [0.2126, 0.7152, 0.0722][i], 0);
+  const behind = (node) => {
+    const colour = channels(getComputedStyle(node).backgroundColor);
+    return colour.length === 3 || colour[3] === 1 ? colour : behind(node.parentElement);
+  };
+  const low = {};
+  let texts = 0;
+  const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+  while (walker.nextNode()) {
+    const node = walker.currentNode.parentElement;
+    if (!walker.currentNode.textContent.trim() || !node.getClientRects().length || node.closest('script, .new')) continue;
+    texts++;
+    const [a, b] = [luminance(channels(getComputedStyle(node).color)), luminance(behind(node))].sort((x, y) => y - x);
+    const ratio = (a + 0.05) / (b + 0.05);
+    if (ratio < 4.5) low[walker.currentNode.textContent] = ratio;
+  }
+  return { background: getComputedStyle(document.body).backgroundColor, low, texts };
+})()`;
+
+async function legible(page: Page): Promise<string> {
+  const { background, low, texts } = await page.evaluate<Contrasts>(contrasts);
+  expect(texts).toBeGreaterThan(50);
+  expect(low).toEqual({});
+  return background;
+}
+
+test('both themes, by the system and by the button: other colours, all legible', async () => {
+  const page = await stack.open({ colorScheme: 'light' });
+  await page.click('#traffic');
+  await waitFor(async () => (await page.locator('#events li').count()) > 1);
+  // Whatever colour an outage has.
+  await page.click('[data-action=cut]');
+  await page.locator('td.degraded').first().waitFor();
+  const light = await legible(page);
+  await page.getByRole('button', { name: 'Dark theme' }).click();
+  const dark = await legible(page);
+  expect(dark).not.toBe(light);
+  await page.reload();
+  await page.getByRole('button', { name: 'Light theme' }).click();
+  expect(await legible(page)).toBe(light);
+  await page.close();
+  const other = await stack.open({ colorScheme: 'dark' });
+  expect(await legible(other)).toBe(dark);
+  await other.close();
+});
+
+test('on a phone nothing is wider than it, and every chart is drawn', async () => {
+  const page = await stack.open({ viewport: { width: 360, height: 740 }, isMobile: true });
+  await page.locator('#chart-postgres canvas').waitFor();
+  expect(await page.evaluate('[innerWidth, document.documentElement.scrollWidth]')).toEqual([360, 360]);
+  expect(await page.locator('.chart canvas').count()).toBe(3);
+  await page.close();
+});
+
+test('without a mouse: Tab reaches every control, shows where it is, and Enter presses', async () => {
+  const page = await stack.open();
+  const reached: string[] = [];
+  for (let i = 0; i < 9; i++) {
+    await page.keyboard.press('Tab');
+    const [id, outline] = await page.evaluate<[string, string]>(
+      `[document.activeElement.dataset.action ?? document.activeElement.id, getComputedStyle(document.activeElement).outlineStyle]`,
+    );
+    expect(outline).toBe('solid');
+    reached.push(id);
+    if (id === 'cut' || id === 'theme' || id === 'traffic' || id === 'node' || id === 'user') continue;
+    const before = await page.locator('#result').innerHTML();
+    await page.keyboard.press('Enter');
+    await waitFor(async () => (await page.locator('#result').innerHTML()) !== before, { what: `${id} by Enter` });
+    expect(await page.evaluate('document.activeElement.dataset.action')).toBe(id);
+  }
+  expect(reached).toEqual(['traffic', 'theme', 'node', 'user', 'rank', 'events', 'train', 'rollback', 'cut']);
+  expect(await page.locator('button:not([type=button]), select:not(label select)').count()).toBe(0);
+  expect(await page.locator('#result[aria-live=polite]').count()).toBe(1);
+  await page.close();
+});
+
+test('whoever wants less motion sees none', async () => {
+  const page = await stack.open({ reducedMotion: 'reduce' });
+  await page.locator('#travels li.new').first().waitFor();
+  expect(await page.evaluate(`getComputedStyle(document.querySelector('.log li.new')).animationName`)).toBe('none');
+  await page.close();
+});
+
+test('one response, which says what may run in it', async () => {
+  const response = await fetch(stack.url);
+  expect(response.headers.get('content-security-policy')).toMatch(/^default-src 'none'; script-src 'sha256-/);
+  expect(await response.text()).not.toMatch(/<(script|link|img)[^>]+(src|href)="(?!data:,")/);
+  expect(stack.complaints).toEqual([]);
+});
