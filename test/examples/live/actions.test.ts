@@ -29,10 +29,14 @@ async function result(words: RegExp): Promise<string> {
 
 /** The version that each node would serve. */
 async function versions(): Promise<number[]> {
+  return (await served()).map(({ version }) => version);
+}
+
+async function served(): Promise<{ version: number; trainingIterations: number }[]> {
   return await Promise.all(
     stack.nodes.map(async ({ url }) => {
       const response = await fetch(`${url}/v1/users/${USER}/adapters/default`);
-      return ((await response.json()) as { version: number }).version;
+      return (await response.json()) as { version: number; trainingIterations: number };
     }),
   );
 }
@@ -83,9 +87,11 @@ test('Send: four events wait, and with the third four they are trained on', asyn
 });
 
 test('Roll back, on node B: the version before is the latest again, on both', async () => {
+  expect((await served()).map(({ trainingIterations }) => trainingIterations)).toEqual([2, 2]);
   await page.selectOption('#node', 'B');
   await press('rollback', /Version 4 is the latest now, with the weights of version 2/);
   await waitFor(async () => (await versions()).join() === '4,4');
+  expect((await served()).map(({ trainingIterations }) => trainingIterations)).toEqual([1, 1]);
   await page.getByText('Node B → Node A, user 1').first().waitFor();
 });
 
