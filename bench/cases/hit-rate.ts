@@ -19,7 +19,7 @@ type Point = readonly [hitRate: number, stretch: Stretch];
 export default {
   question: 'What do more hits in memory do for loads, arriving at the same rate?',
   async run(bench) {
-    const users = bench.quick ? 1_000 : 4_000;
+    const users = bench.quick ? 500 : 4_000;
     const hitRates = bench.quick ? [0.5, 0.99] : HIT_RATES;
     const fleet = await openFleet(bench, { users, nodes: 0 });
     const demand = { users, mix: { load: 1 }, seed: 1 };

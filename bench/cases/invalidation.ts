@@ -19,7 +19,7 @@ type Point = readonly [savesPerSecond: number, stretch: Stretch];
 export default {
   question: 'What do saves on another node cost the loads of this one?',
   async run(bench) {
-    const users = bench.quick ? 1_000 : 4_000;
+    const users = bench.quick ? 500 : 4_000;
     const fleet = await openFleet(bench, { users, nodes: 1, hitRate: HIT_RATE });
     try {
       const [reader] = fleet.nodes;

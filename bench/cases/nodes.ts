@@ -15,8 +15,8 @@ const HEAD_START_US = 20_000;
 export default {
   question: `How soon does a node serve what another saved, and how often do ${NODES} nodes fetch one cold adapter?`,
   async run(bench) {
-    const colds = bench.quick ? 10 : 100;
-    const saves = bench.quick ? 30 : 500;
+    const colds = bench.quick ? 3 : 100;
+    const saves = bench.quick ? 25 : 500;
     const users = 2 * CALLERS.length * colds + 1;
     const fleet = await openFleet(bench, { users, nodes: NODES, settings: { track_commit_timestamp: 'on' } });
     try {

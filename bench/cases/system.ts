@@ -31,7 +31,7 @@ const TARGETS_MS: Readonly<Record<Operation, number>> = { load: 2, save: 5, list
 export default {
   question: `What does a node sustain, and how long do requests take at ${SHARE * 100} % of that?`,
   async run(bench) {
-    const users = bench.quick ? 1_000 : 4_000;
+    const users = bench.quick ? 500 : 4_000;
     const fleet = await openFleet(bench, { users, nodes: 1, hitRate: HIT_RATE });
     try {
       const most = await callers(bench, fleet, users);
