@@ -16,6 +16,7 @@ export const entries: readonly Entry[] = [
   { name: 'codec', quickSeconds: 5, seconds: 100, load: () => import('./cases/codec.js') },
   { name: 'allocation', quickSeconds: 2, seconds: 20, load: () => import('./cases/allocation.js') },
   { name: 'arithmetic', quickSeconds: 3, seconds: 30, load: () => import('./cases/arithmetic.js') },
+  { name: 'training', quickSeconds: 2, seconds: 20, load: () => import('./cases/training.js') },
   { name: 'memory', quickSeconds: 4, seconds: 60, load: () => import('./cases/memory.js') },
   { name: 'redis', quickSeconds: 7, seconds: 140, load: () => import('./cases/redis.js') },
   { name: 'postgres', quickSeconds: 7, seconds: 130, load: () => import('./cases/postgres.js') },
