@@ -21,6 +21,13 @@ const explanations: Readonly<Record<string, string>> = {
   'Redis hit / bare ioredis getBuffer, p50':
     'getBuffer ends with the bytes. Decoding them into memory of their own takes 4 to 10 µs of 65, the budget’s timer and the ' +
     'breaker 2 each, and the promises of a flight that others may join the rest: with all of them taken out, decoding alone is 1.1.',
+  'Redis hit / bare ioredis getBuffer, p99':
+    'A load leaves two buffers, the reply and the record, where getBuffer leaves one, and V8 counts both: it marks and compacts ' +
+    'once in 250 loads (once in 800 of getBuffer; node --trace-gc), 3 to 16 ms in all, in up to 40 steps between loads, so that ' +
+    'more than one load in a hundred meets a step.',
+  'Redis hit / BentoCache L2 hit, p50':
+    'Both wait for the same reply, which takes bare getBuffer 60 µs here and BentoCache 128 in all: half of that would leave 4 µs ' +
+    'for the checks, the copy and the joining of flights.',
   'Postgres load / bare pg (hex), p50':
     'Half the bytes, but the statement also reads the head and the snapshot, and one of our own timers, a breaker and the ' +
     'flight stand around it: 171 µs against 144 for the plain SELECT on the same client, and 25 to 35 more in this process.',

@@ -37,9 +37,10 @@ export default {
       const most = await callers(bench, fleet, users);
       const steps = new Ladder(bench, fleet, users);
       const sustained = await steps.highest(most);
-      const stretch = await steps.at(SHARE * sustained, 0.25 * bench.seconds);
+      const stretch = await steps.at(SHARE * sustained, 0.2 * bench.seconds);
+      const idle = await steps.idle(SHARE * sustained, 0.08 * bench.seconds);
       steps.curve();
-      report(bench, stretch, sustained);
+      report(bench, stretch, idle, sustained);
     } finally {
       await fleet.close();
     }
@@ -105,6 +106,13 @@ class Ladder {
     return stretch;
   }
 
+  /** The control: as many requests for nothing. */
+  async idle(perSecond: number, seconds: number): Promise<Stretch> {
+    this.#bench.doing(`${Math.round(perSecond)} requests per second for nothing`);
+    const arrivals = { users: this.#users, mix: { load: 1 }, seed: 0, perSecond, seconds };
+    return await this.#fleet.nodes[0].call<Stretch>('idleStretch', arrivals, AT_MOST);
+  }
+
   /** Of all rates that were tried. */
   curve(): void {
     const points = this.#points.toSorted(([a], [b]) => a - b);
@@ -133,9 +141,13 @@ function isSustained({ latency, failures, backlog, arrivals }: Stretch): boolean
   return Object.keys(failures).length === 0 && backlog <= BACKLOG * arrivals && p99 <= BOUND_US;
 }
 
-function report(bench: Bench, stretch: Stretch, sustained: number): void {
+function report(bench: Bench, stretch: Stretch, idle: Stretch, sustained: number): void {
+  const nothing = idle.latency.load;
+  if (nothing === undefined) throw new Error('nothing arrived');
   assert.deepEqual(stretch.failures, {}, 'every request was answered');
   const group = `all tiers, at ${SHARE * 100} % of the ${Math.round(sustained)} requests per second that are sustained`;
+  bench.side({ name: 'nothing', group, latency: nothing, perSecond: completedPerSecond(idle) });
+  const floor = `a node that does nothing takes ${(nothing.p99 / 1000).toFixed(1)}`;
   for (const operation of OPERATIONS) {
     const latency = stretch.latency[operation];
     const bound = TARGETS_MS[operation];
@@ -146,14 +158,20 @@ function report(bench: Bench, stretch: Stretch, sustained: number): void {
     }
     bench.side({ name: operation, group, latency, perSecond: latency.count / stretch.seconds });
     const p99 = latency.p99 / 1000;
-    bench.target(what, '<', bound, p99, p99 < bound ? undefined : `${latency.count} calls; ${delay(stretch)}`);
+    bench.target(
+      what,
+      '<',
+      bound,
+      p99,
+      p99 < bound ? undefined : `${latency.count} calls; ${floor}; ${delay(stretch)}`,
+    );
   }
   const { loads, cpu } = { loads: stretch.completed, cpu: stretch.cost.cpuMicroseconds };
   bench.note(
     `${(100 * stretch.hitRate).toFixed(1)} % of the loads found memory, ${Math.round(cpu / loads)} µs of CPU a request in the node; ${delay(stretch)}.`,
   );
   bench.note(
-    'Latency counts from the moment at which a request should have started, so it holds the wake-up of the generator (some 0.1 ms), a socket to the node and every wait; generator, node, Postgres and Redis share the cores.',
+    'Latency counts from the moment at which a request should have started, so it holds the wake-up of the generator, a socket to the node and every wait, which are what `nothing` takes; generator, node, Postgres and Redis share the cores.',
   );
   bench.note(
     `Sustained: at most ${BACKLOG * 100} % unanswered when the last request has arrived, no failure, every p99 below ${BOUND_US / 1000} ms.`,

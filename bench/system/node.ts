@@ -73,6 +73,11 @@ export async function openLoopStretch(arrivals: Arrivals, limit: number, doomedN
   return await measured(arrivals.seconds, () => openLoop(answer, arrivals, limit));
 }
 
+/** Requests that ask for nothing: what arriving and being timed take by themselves. */
+export async function idleStretch(arrivals: Arrivals, limit: number): Promise<Stretch> {
+  return await measured(arrivals.seconds, () => openLoop(async () => undefined, arrivals, limit));
+}
+
 export async function closedLoopStretch(demand: Demand, callers: number, seconds: number): Promise<Stretch> {
   return await measured(seconds, () => closedLoop(answer, demand, callers, seconds));
 }
