@@ -48,7 +48,7 @@ export interface CaseResult {
 
 /** One way to do the work. */
 export interface SideResult {
-  /** Unique within its case: 'loadAdapter', 'bare getBuffer'. */
+  /** Unique within its group: 'loadAdapter', 'bare getBuffer'. */
   readonly name: string;
   /** Sides of one group did the same work, in turns. */
   readonly group: string;

@@ -2,14 +2,19 @@
  * What the pages of the project quote of bench/results/reference.json: a page says with two comments where, and never
  * holds a figure that was typed.
  */
-import type { Results } from '../harness/results.js';
+import { explained } from '../explanations.js';
+import type { Results, SideResult } from '../harness/results.js';
 import { caseTitle } from './cases.js';
 import { pair, quartiles, statisticName } from './intervals.js';
 import { outcome, verdict } from './targets.js';
 import { bound, ratio as digits, duration } from './units.js';
 
 /** What can be quoted, by the word in the opening comment: <!-- bench: targets --> … <!-- /bench -->. */
-const blocks: Readonly<Record<string, (results: Results) => string>> = { targets: targetBlock, ratios: ratioBlock };
+const blocks: Readonly<Record<string, (results: Results) => string>> = {
+  targets: targetBlock,
+  short: shortBlock,
+  ratios: ratioBlock,
+};
 
 /** The page with its blocks as `reference` gives them; without a reference they are empty. */
 export function withTables(page: string, reference: Results | undefined): string {
@@ -40,6 +45,18 @@ ${table(['what', 'target', 'measured', ''], rows)}
 `;
 }
 
+function shortBlock({ targets }: Results): string {
+  // What was found out since the run counts too.
+  const short = targets.filter(({ met }) => met === false).map(explained);
+  const rows = short.map((target) => [
+    target.what,
+    digits(target.value ?? 0),
+    bound(target),
+    target.why ?? 'not known',
+  ]);
+  return `${table(['short', 'measured', 'target', 'why'], rows)}\n`;
+}
+
 function ratioBlock(results: Results): string {
   const sections = results.cases.filter(({ ratios }) => ratios.length > 0);
   return `${measuredOn(results)}
@@ -48,18 +65,15 @@ ${sections.map((one) => `### ${caseTitle(one)}\n\n${one.question}\n\n${ratioTabl
 }
 
 function ratioTable({ sides, ratios }: Results['cases'][number]): string {
-  const p50 = (name: string) => {
-    const side = sides.find((side) => side.name === name);
-    return side === undefined ? '' : duration(side.latency.p50);
-  };
-  const rows = ratios.map((ratio) => [
-    pair(ratio),
-    statisticName(ratio),
-    digits(ratio.median),
-    quartiles(ratio),
-    p50(ratio.of),
-    p50(ratio.to),
-  ]);
+  const besides = ({ group }: SideResult, name: string) =>
+    sides.find((side) => side.group === group && side.name === name);
+  const rows = ratios.map((ratio) => {
+    // Another group may have a side of that name too.
+    const of = sides.find((side) => side.name === ratio.of && besides(side, ratio.to) !== undefined);
+    const to = of && besides(of, ratio.to);
+    const p50s = [of, to].map((side) => (side === undefined ? '' : duration(side.latency.p50)));
+    return [pair(ratio), statisticName(ratio), digits(ratio.median), quartiles(ratio), ...p50s];
+  });
   return table(['sides', 'of', 'median', 'quartiles', 'p50', 'p50 of the other'], rows);
 }
 

@@ -2,6 +2,7 @@
 import { readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { expect, test } from 'vitest';
+import type { CaseResult, Ratio, SideResult } from '../../bench/harness/results.js';
 import { pagesWithTables, readReference } from '../../bench/report/pages.js';
 import { withTables } from '../../bench/report/tables.js';
 import { seededResults } from './seeded-results.js';
@@ -30,6 +31,30 @@ test('a block holds what its name says, and what is around it stays', () => {
   expect(written).not.toContain('old');
   expect(written).toContain('\nbetween\n');
   expect(withTables(written, results)).toBe(written);
+});
+
+test('what is short is listed with the reason that the run gave', () => {
+  const written = withTables('<!-- bench: short -->\n<!-- /bench -->', results);
+  expect(written).toContain(
+    '| loads per second / bare pg | 1.25 | ≥\u00a01.7 | The profile shows 61 % in memcpy: the copy is the work. |',
+  );
+  expect(written).not.toContain('peekAdapter');
+});
+
+test('p50s beside a ratio are of the two sides that ran in turns, not of another group’s side of that name', () => {
+  const [first, ...others] = results.cases as [CaseResult, ...CaseResult[]];
+  const [one] = first.sides as [SideResult];
+  const at = (name: string, group: string, p50: number): SideResult => ({
+    ...one,
+    name,
+    group,
+    latency: { ...one.latency, p50 },
+  });
+  const sides = [at('decode', 'there', 1), at('copy', 'there', 2), at('encode', 'back', 3), at('copy', 'back', 4)];
+  const [ratio] = first.ratios as [Ratio];
+  const ratios: Ratio[] = [{ ...ratio, of: 'encode', to: 'copy' }];
+  const written = withTables(page, { ...results, cases: [{ ...first, sides, ratios }, ...others] });
+  expect(written).toMatch(/\| encode \/ copy \|.*\| 3\.00\sµs \| 4\.00\sµs \|/);
 });
 
 test('without a reference the blocks are empty', () => {
