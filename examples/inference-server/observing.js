@@ -18,7 +18,8 @@
  * @property {number | undefined} lossLast
  * @property {number} milliseconds
  */
-/** @typedef {(message: LoadMessage | EventMessage | TrainedMessage) => void} Observe */
+/** @typedef {{ type: 'rolledBack', userId: string, version: number }} RolledBackMessage */
+/** @typedef {(message: LoadMessage | EventMessage | TrainedMessage | RolledBackMessage) => void} Observe */
 /** @typedef {(userId: string, adapterName: string, options?: CallOptions) => Promise<LoadedAdapter>} Load */
 
 /**

@@ -33,7 +33,7 @@ import { TrainingQueue } from './training-queue.js';
  * @property {string} [host] Where it is going to listen. Default 127.0.0.1; any that is not loopback takes a token.
  * @property {string | undefined} [token]
  * @property {Catalogue} [catalogue]
- * @property {Observe} [observe] Hears of loads, trainings and events of the storage. Must not throw.
+ * @property {Observe} [observe] Hears of loads, trainings, rollbacks and events of the storage. Must not throw.
  * @property {string} [logLevel] Default info; 'silent' for none.
  * @property {{ write(line: string): void }} [logStream] Default stdout.
  * @property {string | undefined} [name] Of this node, in its log.
@@ -112,7 +112,7 @@ export function buildServer({
     metricsRoute(guarded, registry);
     rankRoute(guarded, ranker({ load, catalogue, metrics, observe }));
     eventsRoute(guarded, queue, catalogue);
-    adapterRoutes(guarded, { storage, load, queue });
+    adapterRoutes(guarded, { storage, load, queue, observe });
   });
   return app;
 }

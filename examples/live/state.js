@@ -42,6 +42,10 @@ export class State {
       this.travels.saved(node, message.userId);
       this.#note(node, 'trained', `version ${message.version} from ${message.events} events`);
     }
+    if (message.type === 'rolledBack') {
+      this.travels.saved(node, message.userId.toLowerCase());
+      this.#note(node, 'rolled back', `version ${message.version} is the latest`);
+    }
     if (message.type === 'event') this.#event(node, message);
     for (const listener of [...this.#listeners]) listener(node, message);
   }

@@ -27,7 +27,8 @@ export class Travels {
   }
 
   /**
-   * The ear of a node may be faster than the answer to its own save, and then it does not report that as its own.
+   * The ear of a node may be faster than the answer to its own save, and then it does not report that as its own. Called when
+   * the node says that it saved, on the channel on which it says what it heard: so after that.
    * @param {string} by
    * @param {string} userId
    */

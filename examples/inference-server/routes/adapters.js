@@ -4,7 +4,7 @@
  * record itself (bincode, docs/format.md); deleting it, and going back to an old version.
  * @import { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
  * @import { LoRAStorage, UserLoRAAdapter } from 'lora-store'
- * @import { Load } from '../observing.js'
+ * @import { Load, Observe } from '../observing.js'
  * @import { TrainingQueue } from '../training-queue.js'
  */
 import { AdapterNotFoundError, encodeAdapter } from 'lora-store';
@@ -14,9 +14,9 @@ const OCTETS = 'application/octet-stream';
 
 /**
  * @param {FastifyInstance} app
- * @param {{ storage: LoRAStorage, load: Load, queue: TrainingQueue }} parts
+ * @param {{ storage: LoRAStorage, load: Load, queue: TrainingQueue, observe: Observe }} parts
  */
-export function adapterRoutes(app, { storage, load, queue }) {
+export function adapterRoutes(app, { storage, load, queue, observe }) {
   const user = '/v1/users/:id/adapters';
   const adapter = `${user}/:name`;
   const version = `${adapter}/versions/:version`;
@@ -74,7 +74,9 @@ export function adapterRoutes(app, { storage, load, queue }) {
   app.post(`${adapter}/rollback`, rollback, async (request) => {
     const { id, name } = paramsOf(request);
     const body = /** @type {{ version: number }} */ (request.body);
-    return { version: await storage.rollbackAdapter(id, name, body.version) };
+    const version = await storage.rollbackAdapter(id, name, body.version);
+    observe({ type: 'rolledBack', userId: id, version });
+    return { version };
   });
 }
 

@@ -59,6 +59,16 @@ test('the log has a line for each answer and training, with the pattern of the r
     expect(all).not.toContain(personal);
 });
 
+test('a rollback is told of, as what was trained is', async () => {
+  const told: Message[] = [];
+  const app = await serve({ observe: (message: Message) => told.push(message) });
+  const id = randomUUID();
+  await ask(app, 'POST', `/v1/users/${id}/events`, { events });
+  await waitFor(() => told.some(({ type }) => type === 'trained'));
+  await ask(app, 'POST', `/v1/users/${id}/adapters/default/rollback`, { version: 1 });
+  expect(told).toContainEqual({ type: 'rolledBack', userId: id, version: 2 });
+});
+
 test('metrics move, and those of another server in the same process do not', async () => {
   const trained: Message[] = [];
   const observe = (message: Message) => message.type === 'trained' && trained.push(message);
