@@ -14,7 +14,7 @@ export interface Entry {
 
 export const entries: readonly Entry[] = [
   { name: 'codec', quickSeconds: 5, seconds: 100, load: () => import('./cases/codec.js') },
-  { name: 'allocation', quickSeconds: 2, seconds: 20, load: () => import('./cases/allocation.js') },
+  { name: 'allocation', quickSeconds: 3, seconds: 60, load: () => import('./cases/allocation.js') },
   { name: 'arithmetic', quickSeconds: 3, seconds: 30, load: () => import('./cases/arithmetic.js') },
   { name: 'training', quickSeconds: 2, seconds: 20, load: () => import('./cases/training.js') },
   { name: 'memory', quickSeconds: 4, seconds: 60, load: () => import('./cases/memory.js') },

@@ -7,8 +7,8 @@ import type { TargetResult } from './harness/results.js';
 
 const MEMORY =
   'Rust writes into memory that it has just freed, 8 µs a record here (12.6 built as one codegen unit without LTO, near the 13 that the ' +
-  'bound was set by). Fresh memory is most of what Node pays: a plain copy of the record takes 2.0 to 2.9 µs, 0.3 into a warm buffer. Slabs and a pool ' +
-  'save at most a fifth of that (the allocation case), and would pin or expose neighbours.';
+  'bound was set by). Fresh memory is most of what Node pays: a plain copy of the record takes 2.0 to 2.9 µs, 0.3 into a warm buffer. A pool saves ' +
+  'nothing at p50; slabs save a tenth to a half, depending on what runs beside them (docs/native.md), and would pin or expose neighbours.';
 
 /** By the target's words. */
 const explanations: Readonly<Record<string, string>> = {

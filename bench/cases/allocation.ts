@@ -12,9 +12,10 @@ import { loadPool } from '../harness/pool.js';
 import type { Side } from '../harness/side.js';
 
 const FILE = join(root, 'test/fixtures/bincode/seed-8x512-768.bin');
-const COPIES = 10;
+/** A turn: what a slab saves depends on how many blocks the collector frees at once. */
+const COPIES = [1, 10, 100];
+const SLABS = [3, 8, 16];
 const FRESH = 'fresh memory';
-const POOL = 'pool';
 
 export default {
   question: 'Would memory that is used again make a decode faster?',
@@ -22,43 +23,39 @@ export default {
     const bytes = readFileSync(FILE);
     bench.doing('compiling the pool');
     const pool = await loadPool();
-    const warm = Buffer.alloc(bytes.length);
-    const sides = [
-      side(FRESH, bytes, () => copied(bytes, Buffer.allocUnsafeSlow(bytes.length))),
-      // Three are what glibc takes from its heap; more of them come from the system, page by page.
-      ...[3, 16].map((records) => side(`slab of ${records}`, bytes, slabOf(records, bytes))),
-      side('one warm buffer', bytes, () => copied(bytes, warm)),
-    ];
     if (typeof pool === 'string') bench.note(`Without a pool: ${pool}.`);
-    else
-      sides.splice(
-        3,
-        0,
-        side(POOL, bytes, () => Buffer.from(pool.copy(bytes))),
-      );
-    const { ratio } = await bench.compare({
-      group: `${COPIES} copies and a turn`,
-      sides,
-      seconds: 0.9 * bench.seconds,
-    });
-    for (const { name } of sides.slice(1)) {
-      ratio(name, FRESH);
-      ratio(name, FRESH, 'mean');
+    const warm = Buffer.alloc(bytes.length);
+    const ways: [name: string, copy: () => Buffer][] = [
+      [FRESH, () => copied(bytes, Buffer.allocUnsafeSlow(bytes.length))],
+      ...SLABS.map((records): [string, () => Buffer] => [`slab of ${records}`, slabOf(records, bytes)]),
+      ...(typeof pool === 'string' ? [] : [['pool', () => Buffer.from(pool.copy(bytes))] as [string, () => Buffer]]),
+      ['one warm buffer', () => copied(bytes, warm)],
+    ];
+    for (const copies of COPIES) {
+      const named = (name: string) => `${name}, ${copies} a turn`;
+      const sides = ways.map(([name, copy]) => side(named(name), bytes, copies, copy));
+      const seconds = (0.9 * bench.seconds) / COPIES.length;
+      const { ratio } = await bench.compare({ group: `${copies} copies and a turn`, sides, seconds });
+      for (const [name] of ways.slice(1)) {
+        ratio(named(name), named(FRESH));
+        ratio(named(name), named(FRESH), 'mean');
+      }
     }
     if (typeof pool !== 'string') bench.note(`The pool grew to ${pool.blocks().toLocaleString('en-US')} blocks.`);
   },
 } satisfies Case;
 
-function side(name: string, bytes: Buffer, copy: () => Buffer): Side {
+function side(name: string, bytes: Buffer, count: number, copy: () => Buffer): Side {
   const copies: Buffer[] = [];
   return {
     name,
     async run() {
-      for (let i = 0; i < COPIES; i++) copies[i] = copy();
+      for (let i = 0; i < count; i++) copies[i] = copy();
       await turn();
       return copies;
     },
     check: (answer: Buffer[]) => {
+      assert.equal(answer.length, count);
       for (const copy of answer) assert.deepEqual(copy, bytes);
     },
   };
