@@ -14,15 +14,15 @@ export interface Entry {
 
 export const entries: readonly Entry[] = [
   { name: 'codec', quickSeconds: 5, seconds: 100, load: () => import('./cases/codec.js') },
-  { name: 'allocation', quickSeconds: 3, seconds: 60, load: () => import('./cases/allocation.js') },
+  { name: 'allocation', quickSeconds: 2, seconds: 60, load: () => import('./cases/allocation.js') },
   { name: 'arithmetic', quickSeconds: 3, seconds: 30, load: () => import('./cases/arithmetic.js') },
   { name: 'training', quickSeconds: 2, seconds: 20, load: () => import('./cases/training.js') },
-  { name: 'memory', quickSeconds: 4, seconds: 60, load: () => import('./cases/memory.js') },
+  { name: 'memory', quickSeconds: 3, seconds: 60, load: () => import('./cases/memory.js') },
   { name: 'redis', quickSeconds: 7, seconds: 140, load: () => import('./cases/redis.js') },
   { name: 'postgres', quickSeconds: 7, seconds: 130, load: () => import('./cases/postgres.js') },
   { name: 'batch', quickSeconds: 4, seconds: 60, load: () => import('./cases/batch.js') },
   { name: 'save', quickSeconds: 5, seconds: 90, load: () => import('./cases/save.js') },
-  { name: 'system', quickSeconds: 6, seconds: 110, load: () => import('./cases/system.js') },
+  { name: 'system', quickSeconds: 4, seconds: 110, load: () => import('./cases/system.js') },
   { name: 'hit-rate', quickSeconds: 4, seconds: 60, load: () => import('./cases/hit-rate.js') },
   { name: 'invalidation', quickSeconds: 4, seconds: 60, load: () => import('./cases/invalidation.js') },
   { name: 'nodes', quickSeconds: 3, seconds: 40, load: () => import('./cases/nodes.js') },
