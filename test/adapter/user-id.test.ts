@@ -57,6 +57,16 @@ describe('user id bytes', () => {
     expect(bytes.toString('hex')).toBe('00000123456789abcdef0123456789abcdef0000');
     expect(userIdFromBytes(bytes, 2)).toBe(ID);
   });
+
+  test('every byte at every place', () => {
+    for (let byte = 0; byte < 256; byte++) {
+      const bytes = Buffer.from(Array.from({ length: 16 }, (_, place) => (byte + 17 * place) % 256));
+      const copy = Buffer.alloc(16);
+      userIdToBytes(userIdFromBytes(bytes, 0), copy, 0);
+      expect(copy).toEqual(bytes);
+      expect(userIdFromBytes(bytes, 0).replaceAll('-', '')).toBe(bytes.toString('hex'));
+    }
+  });
 });
 
 describe('parseAdapterName', () => {
