@@ -22,16 +22,42 @@ function remote(name: string, microseconds: () => number, log: string[] = []): R
   };
 }
 
-test('sides take turns, and each round begins with another one', async () => {
+/** What ran in each round. */
+async function roundsOf(names: string[]): Promise<string[]> {
   const log: string[] = [];
-  const sides = ['a', 'b', 'c'].map((name) => remote(name, () => 1, log));
-  await contend({ group: 'turns', sides, seconds: 0.1, sliceMs: 1 }, (doing) => log.push(doing.split(' of ')[0] ?? ''));
+  const sides = names.map((name) => remote(name, () => 1, log));
+  await contend({ group: 'turns', sides, seconds: 0.3, sliceMs: 1 }, (doing) => log.push(doing.split(' of ')[0] ?? ''));
   const rounds = log
     .slice(log.indexOf('turns: round 1'))
     .join(' ')
     .split(/ ?turns: round \d+ /);
-  expect(rounds.slice(1, 5)).toEqual(['a b c', 'b c a', 'c a b', 'a b c']);
-});
+  return rounds.slice(1);
+}
+
+test.each([
+  [['a', 'b', 'c', 'd'], 4],
+  [['a', 'b', 'c'], 6],
+])(
+  '%j take turns: in %i rounds each has each place, and follows each other one, equally often',
+  async (names, cycle) => {
+    const rounds = (await roundsOf(names)).slice(0, cycle);
+    expect(rounds).toHaveLength(cycle);
+    const times = new Map<string, number>();
+    for (const round of rounds) {
+      for (const [place, name] of round.split(' ').entries()) {
+        for (const what of [
+          `${name} at ${place}`,
+          `${name} behind ${place === 0 ? 'none' : round.split(' ')[place - 1]}`,
+        ]) {
+          times.set(what, (times.get(what) ?? 0) + 1);
+        }
+      }
+    }
+    const once = cycle / names.length;
+    expect(times.size).toBe(2 * names.length ** 2);
+    expect(new Set(times.values())).toEqual(new Set([once]));
+  },
+);
 
 test('a ratio is taken once a round, and quoted as the median with quartiles', async () => {
   // The machine becomes ten times slower, for both: the ratio does not see it.
