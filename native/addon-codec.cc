@@ -40,6 +40,36 @@ bool TakeChecksum(const Napi::CallbackInfo& info, size_t index, lora_store::Chec
   return true;
 }
 
+void Tell(const lora_store::Facts& facts, const View& out) {
+  double* const values = out.doubles();
+  values[kRank] = static_cast<double>(facts.rank);
+  values[kInputDim] = static_cast<double>(facts.input_dim);
+  values[kOutputDim] = static_cast<double>(facts.output_dim);
+  values[kScalingFactor] = static_cast<double>(facts.scaling_factor);
+  values[kTrainingIterations] = static_cast<double>(facts.training_iterations);
+}
+
+// verify(bytes: Uint8Array, facts: Float64Array, seed?: number, expected?: number): number
+// Zero, and the facts of a valid record in the array; or the code, and in the array the offset.
+Napi::Value Verify(const Napi::CallbackInfo& info) {
+  const Napi::Env env = info.Env();
+  View bytes;
+  View out;
+  lora_store::Checksum checksum{};
+  bool summed = false;
+  if (!TakeView(info, 0, napi_uint8_array, &bytes) || !TakeFacts(info, 1, &out) ||
+      !TakeChecksum(info, 2, &checksum, &summed)) {
+    return env.Undefined();
+  }
+  lora_store::Facts facts{};
+  lora_store::Result result = lora_store::Inspect(bytes.bytes(), bytes.length, lora_store::Precision::kSingle, &facts);
+  if (result.status == lora_store::Status::kOk) {
+    result = lora_store::Verify(bytes.bytes(), bytes.length, facts, summed ? &checksum : nullptr);
+  }
+  if (result.status == lora_store::Status::kOk) Tell(facts, out);
+  return Answer(env, result, out);
+}
+
 // decode(bytes: Uint8Array, facts: Float64Array, seed?: number, expected?: number): Buffer | number, and so decodeHalf.
 // The private copy of a valid record, its facts in the array; or the code, and in the array the offset.
 template <lora_store::Precision kPrecision>
@@ -69,12 +99,7 @@ Napi::Value Decode(const Napi::CallbackInfo& info) {
   result = move(bytes.bytes(), bytes.length, facts, summed ? &checksum : nullptr, static_cast<uint8_t*>(target));
   if (result.status != lora_store::Status::kOk) return Answer(env, result, out);
 
-  double* values = out.doubles();
-  values[kRank] = static_cast<double>(facts.rank);
-  values[kInputDim] = static_cast<double>(facts.input_dim);
-  values[kOutputDim] = static_cast<double>(facts.output_dim);
-  values[kScalingFactor] = static_cast<double>(facts.scaling_factor);
-  values[kTrainingIterations] = static_cast<double>(facts.training_iterations);
+  Tell(facts, out);
   return Napi::Value(env, copy);
 }
 
@@ -197,6 +222,7 @@ Napi::Value ReadEntryHeader(const Napi::CallbackInfo& info) {
 }  // namespace
 
 void AddCodec(Napi::Env env, Napi::Object exports) {
+  exports.Set("verify", Napi::Function::New<Verify>(env, "verify"));
   exports.Set("decode", Napi::Function::New<Decode<lora_store::Precision::kSingle>>(env, "decode"));
   exports.Set("decodeHalf", Napi::Function::New<Decode<lora_store::Precision::kHalf>>(env, "decodeHalf"));
   exports.Set("halve", Napi::Function::New<Halve>(env, "halve"));

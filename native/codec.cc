@@ -3,6 +3,7 @@
 #include <cmath>
 #include <cstring>
 #include <limits>
+#include <utility>
 
 #include "copy.h"
 #include "crc32c.h"
@@ -195,6 +196,17 @@ Result Inspect(const uint8_t* bytes, size_t length, Precision precision, Facts* 
   }
   if (reader.left() != 0) reader.Fail(Status::kTrailingBytes, reader.at());
   return reader.result();
+}
+
+Result Verify(const uint8_t* bytes, size_t length, const Facts& facts, const Checksum* checksum) {
+  // A wrong checksum says more than the NaN that an accident made.
+  if (checksum != nullptr && Crc32c(checksum->seed, bytes, length) != checksum->expected) return {Status::kChecksum, 0};
+  const Places at(facts, 4);
+  const Kernels& kernels = BestKernels();
+  for (const auto& [offset, count] : {std::pair(kBaseWeightsAt, facts.base_count()), std::pair(at.user_weights, facts.user_count())}) {
+    if (!kernels.finite(bytes + offset, count)) return {Status::kWeight, offset + 4 * FirstNotFinite(bytes + offset)};
+  }
+  return {Status::kOk, 0};
 }
 
 Result Copy(const uint8_t* bytes, size_t length, const Facts& facts, const Checksum* checksum, uint8_t* target) {

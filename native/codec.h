@@ -62,6 +62,9 @@ struct Checksum {
 // Checks everything but the weights, of which it has then proved that they lie inside the bytes.
 Result Inspect(const uint8_t* bytes, size_t length, Precision precision, Facts* facts);
 
+// Checks the weights of a record that passed Inspect, and the checksum unless that is nullptr.
+Result Verify(const uint8_t* bytes, size_t length, const Facts& facts, const Checksum* checksum);
+
 // Copies a record that passed Inspect, and in the same pass checks that every weight is finite, and the checksum unless
 // that is nullptr. target holds length bytes; it is of no use after a failure.
 Result Copy(const uint8_t* bytes, size_t length, const Facts& facts, const Checksum* checksum, uint8_t* target);

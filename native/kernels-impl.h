@@ -196,5 +196,5 @@ inline void Descend(float* user, size_t output_dim, size_t rank, const float* pr
 }
 
 constexpr Kernels Table(const char* name) {
-  return {name, Forward, Score, ScoreMany, Project, Reflect, Descend, CopyFinite, ToHalf, FromHalf};
+  return {name, Forward, Score, ScoreMany, Project, Reflect, Descend, Finite, CopyFinite, ToHalf, FromHalf};
 }

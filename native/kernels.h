@@ -44,6 +44,9 @@ struct Kernels {
   // user [output_dim × rank] -= preference [output_dim] ⊗ direction [rank]: one step down, or many that share a preference.
   void (*descend)(float* user, size_t output_dim, size_t rank, const float* preference, const float* direction);
 
+  // False: one of count f32, at any alignment, is NaN or infinite.
+  bool (*finite)(const uint8_t* weights, size_t count);
+
   // count f32 from source to target, at any alignment. False: one is NaN or infinite.
   bool (*copy_finite)(const uint8_t* source, size_t count, uint8_t* target);
 

@@ -15,6 +15,17 @@ inline bool CopyFinite(const uint8_t* source, size_t count, uint8_t* target) {
   return (carry & 0x80000000u) == 0;
 }
 
+// The same of weights that stay where they are.
+inline bool Finite(const uint8_t* weights, size_t count) {
+  uint32_t carry = 0;
+  for (size_t i = 0; i < count; i++) {
+    uint32_t bits;
+    std::memcpy(&bits, weights + 4 * i, sizeof bits);
+    carry |= (bits & 0x7f800000u) + 0x00800000u;
+  }
+  return (carry & 0x80000000u) == 0;
+}
+
 inline uint32_t Bits(float value) {
   uint32_t bits;
   std::memcpy(&bits, &value, sizeof bits);

@@ -18,6 +18,9 @@ import {
 
 export { codec } from './implementation.js';
 
+/** Of an adopted record's own bytes: a header, and what a client's protocol puts around a reply. */
+const MOST_BESIDE = 1 / 16;
+
 /**
  * bincode 1.3 record (docs/format.md), in a Buffer of the caller's own; 41,052 bytes at the default shape. Throws
  * InvalidAdapterError on NaN or infinity, and on a trainingIterations that is no integer from 0 to 2^53 - 1.
@@ -41,6 +44,18 @@ export function decodeAdapter(bytes: Uint8Array): UserLoRAAdapter {
 export function decodeRecord(bytes: Uint8Array, checksum?: Checksum): AdapterRecord {
   expectBytes(bytes);
   return implementation.codec.decode(bytes, checksum);
+}
+
+/**
+ * decodeRecord() of bytes that are nobody else's from now on: without a copy, unless they lie where no Float32Array may, or
+ * much else lies in their memory, which the record would keep.
+ */
+export function adoptRecord(bytes: Buffer, checksum?: Checksum): AdapterRecord {
+  expectBytes(bytes);
+  const { codec } = implementation;
+  const beside = bytes.buffer.byteLength - bytes.length;
+  const tidy = bytes.byteOffset % 4 === 0 && beside <= bytes.length * MOST_BESIDE;
+  return tidy ? codec.adopt(bytes, checksum) : codec.decode(bytes, checksum);
 }
 
 /** The same of what halve() made: the record, rounded. */

@@ -12,7 +12,7 @@ import { type Codec, type Linear, type RecordFacts, recordOver, roundedRecordOve
 import { userIdToBytes } from './user-id.js';
 
 // What native/addon.cc calls kInterface.
-const INTERFACE = 5;
+const INTERFACE = 6;
 
 // Indices into facts: `enum Fact` of native/addon-codec.cc.
 const RANK = 0;
@@ -35,6 +35,8 @@ const HEADER_OFFSET = 8;
 
 export interface Addon {
   readonly interface: number;
+  /** Zero, and the facts of a valid record in the array; or the code, and in the array the offset. */
+  verify(bytes: Uint8Array, facts: Float64Array, seed?: number, expected?: number): number;
   /** The private copy of a valid record, its facts in the array; or the code, and in the array the offset. */
   decode(bytes: Uint8Array, facts: Float64Array, seed?: number, expected?: number): Buffer | number;
   /** The same of the half of a record. */
@@ -171,6 +173,12 @@ function codecOver(addon: Addon): Codec {
       const outcome = addon.decode(bytes, facts, checksum?.seed, checksum?.expected);
       if (typeof outcome === 'number') throw corruptError(bytes, outcome, fact(OFFSET));
       return recordOver(outcome, factsRead());
+    },
+
+    adopt(bytes, checksum) {
+      const code = addon.verify(bytes, facts, checksum?.seed, checksum?.expected);
+      if (code !== 0) throw corruptError(bytes, code, fact(OFFSET));
+      return recordOver(bytes, factsRead());
     },
 
     decodeHalf(bytes, checksum) {

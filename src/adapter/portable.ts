@@ -8,6 +8,7 @@ import { crc32cPortable } from './crc32c.js';
 import { readEntryHeader } from './entry-header.js';
 import { floatOf, halfOf } from './half.js';
 import {
+  type AdapterRecord,
   BASE_SHAPE_AT,
   BASE_WEIGHTS_AT,
   type Checksum,
@@ -31,12 +32,10 @@ export const portable: Codec = {
     const facts = inspect(bytes, 4);
     const copy = Buffer.allocUnsafeSlow(bytes.length);
     copy.set(bytes);
-    const record = recordOver(copy, facts);
-    const bad = firstBadWeight(record);
-    expectChecksum(bytes, checksum);
-    if (bad >= 0) throw corruptError(bytes, Corruption.weight, bad);
-    return record;
+    return verified(recordOver(copy, facts), checksum);
   },
+
+  adopt: (bytes, checksum) => verified(recordOver(bytes, inspect(bytes, 4)), checksum),
 
   decodeHalf(bytes, checksum) {
     const facts = inspect(bytes, 2);
@@ -90,6 +89,13 @@ export const portable: Codec = {
 
   crc32c: crc32cPortable,
 };
+
+function verified(record: AdapterRecord, checksum: Checksum | undefined): AdapterRecord {
+  const bad = firstBadWeight(record);
+  expectChecksum(record.bytes, checksum);
+  if (bad >= 0) throw corruptError(record.bytes, Corruption.weight, bad);
+  return record;
+}
 
 function expandWeights(half: Uint8Array, at: number, target: Float32Array): void {
   const view = new DataView(half.buffer, half.byteOffset, half.length);

@@ -84,6 +84,8 @@ export interface Checksum {
 export interface Codec {
   /** One private copy of a whole valid record, or AdapterCorruptError. */
   decode(bytes: Uint8Array, checksum?: Checksum): AdapterRecord;
+  /** The record in these bytes themselves, which are 4-byte aligned and nobody else's from now on; or AdapterCorruptError. */
+  adopt(bytes: Buffer, checksum?: Checksum): AdapterRecord;
   /** The record that these bytes, its half, were made from, but for the rounding; or AdapterCorruptError. */
   decodeHalf(bytes: Uint8Array, checksum?: Checksum): AdapterRecord;
   /** The same record with weights in half precision (docs/format.md); undefined where one is too large for that. */

@@ -3,7 +3,7 @@
  * adapter that is absent).
  */
 
-import { crc32c, decodeHalf, decodeRecord, halve, readEntryHeader } from '../adapter/codec.js';
+import { adoptRecord, crc32c, decodeHalf, halve, readEntryHeader } from '../adapter/codec.js';
 import { AT, HALF_MAGIC, HEADER_BYTES, SINGLE_MAGIC } from '../adapter/entry-header.js';
 import type { AdapterRecord, Checksum } from '../adapter/record.js';
 import type { Key } from '../coherence/key.js';
@@ -35,7 +35,10 @@ export function encodeEntry(key: Key, entry: Entry, encoding: RedisEncoding = 'f
   return value;
 }
 
-/** The entry in `value`; verifiedAt is unknown to Redis, hence never. Throws AdapterCorruptError. */
+/**
+ * The entry in `value`, which becomes part of it: nobody may write there any more. verifiedAt is unknown to Redis, hence
+ * never. Throws AdapterCorruptError.
+ */
 export function decodeEntry(key: Key, value: Buffer): Entry {
   const { version, revision, xid, server, updatedAt, half, checksum } = readEntryHeader(value, key.id);
   const record = version === 0 ? undefined : decodeBody(value.subarray(HEADER_BYTES), checksum, half);
@@ -44,9 +47,8 @@ export function decodeEntry(key: Key, value: Buffer): Entry {
   return { record, version, revision, xid, server, updatedAt, verifiedAt: Number.NEGATIVE_INFINITY, era: 0 };
 }
 
-/** The checksum is taken along in the pass that copies. */
 function decodeBody(body: Buffer, checksum: Checksum, half: boolean): AdapterRecord {
-  return half ? decodeHalf(body, checksum) : decodeRecord(body, checksum);
+  return half ? decodeHalf(body, checksum) : adoptRecord(body, checksum);
 }
 
 /** Left under a missing key before Postgres is read; a fill succeeds only where it still stands. */

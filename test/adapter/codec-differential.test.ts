@@ -103,6 +103,16 @@ function decode(bytes: Buffer, weightBytes: 2 | 4, random: Random, count: Count)
   const expected = outcome(() => portable[method](bytes, checksum));
   const actual = outcome(() => native[method](bytes, checksum));
   count(expected instanceof AdapterCorruptError ? expected.reason : 'record');
+  if (weightBytes === 4) {
+    for (const { adopt } of [portable, native]) {
+      const adopted = outcome(() => adopt(Buffer.from(Uint8Array.from(bytes).buffer), checksum));
+      if (!sameOutcome(expected, adopted))
+        return {
+          what: `${outcomeInWords(expected)}, ${outcomeInWords(adopted)} adopted with ${JSON.stringify(checksum)}`,
+          bytes,
+        };
+    }
+  }
   if (sameOutcome(expected, actual)) return undefined;
   return { what: `${outcomeInWords(expected)}, ${outcomeInWords(actual)} with ${JSON.stringify(checksum)}`, bytes };
 }

@@ -2,7 +2,14 @@
 import { createHash } from 'node:crypto';
 import { describe, expect, test } from 'vitest';
 import { UserLoRAAdapter } from '../../src/adapter/adapter.js';
-import { crc32c, decodeAdapter, decodeRecord, encodeAdapter, encodeRecord } from '../../src/adapter/codec.js';
+import {
+  adoptRecord,
+  crc32c,
+  decodeAdapter,
+  decodeRecord,
+  encodeAdapter,
+  encodeRecord,
+} from '../../src/adapter/codec.js';
 import { type AdapterRecord, type Codec, recordBytes } from '../../src/adapter/record.js';
 import { InvalidAdapterError } from '../../src/errors.js';
 import { bytesOf, codecs, fieldsOf, goldenBytes, goldenRecords, integerBelow, seeded } from '../support/adapters.js';
@@ -103,6 +110,60 @@ describe.each(codecs)('%s codec', (_, codec) => {
     }
   });
 });
+
+describe('adoptRecord', () => {
+  const golden = goldenBytes('seed-8x512-768.bin');
+  const checksum = { seed: 3, expected: crc32c(golden, 3) };
+  /** These bytes in memory of their own, so far into it, with so much behind them. */
+  const inMemory = (at: number, behind: number) => {
+    const memory = Buffer.alloc(at + golden.length + behind);
+    golden.copy(memory, at);
+    return memory.subarray(at, at + golden.length);
+  };
+
+  test.each([
+    ['alone', 0, 0],
+    ['behind a header', 56, 2],
+  ])('keeps the bytes themselves: %s', (_, at, behind) => {
+    const bytes = inMemory(at, behind);
+    const record = adoptRecord(bytes, checksum);
+    expect(record).toEqual(decodeRecord(golden));
+    expect(record.bytes).toBe(bytes);
+    expect([record.base.buffer, record.user.buffer]).toEqual([bytes.buffer, bytes.buffer]);
+  });
+
+  test.each([
+    ['where no float may lie', 57, 0],
+    ['with more than a sixteenth beside them', 0, Math.ceil(golden.length / 16)],
+    ['in the middle of much else', 4096, 4096],
+  ])('copies bytes %s', (_, at, behind) => {
+    const bytes = inMemory(at, behind);
+    const record = adoptRecord(bytes, checksum);
+    expect(record).toEqual(decodeRecord(golden));
+    expect(record.bytes.buffer.byteLength).toBe(golden.length);
+    bytes.fill(0);
+    expect(record.bytes.equals(golden)).toBe(true);
+  });
+
+  test('refuses what decodeRecord refuses, with the same words', () => {
+    const bytes = inMemory(0, 0);
+    bytes.writeFloatLE(Number.NaN, 48);
+    for (const sum of [undefined, checksum]) {
+      expect(() => adoptRecord(bytes, sum)).toThrow(thrownBy(() => decodeRecord(bytes, sum)));
+    }
+    const shared = Buffer.from(new SharedArrayBuffer(golden.length));
+    expect(() => adoptRecord(shared)).toThrow('SharedArrayBuffer');
+    expect(() => adoptRecord('bytes' as unknown as Buffer)).toThrow(InvalidAdapterError);
+  });
+});
+
+function thrownBy(call: () => unknown): unknown {
+  try {
+    return call();
+  } catch (error) {
+    return error;
+  }
+}
 
 describe('adapters', () => {
   test.each(goldenRecords)('decode and encode $file', ({ file, ...golden }) => {

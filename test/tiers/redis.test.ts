@@ -2,11 +2,12 @@
 import { Redis } from 'ioredis';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import type { Key } from '../../src/coherence/key.js';
+import type { Entry } from '../../src/tiers/entry.js';
 import { RedisTier } from '../../src/tiers/redis.js';
 import { connectRedis, type RedisConnections } from '../../src/tiers/redis-client.js';
-import { encodeEntry } from '../../src/tiers/redis-entry.js';
+import { encodeEntry, HEADER_BYTES } from '../../src/tiers/redis-entry.js';
 import { redisNamespace, redisUrl } from '../support/redis.js';
-import { absentOf, entryOf, gist, newKey } from './support.js';
+import { absentOf, entryOf, gist, newKey, recordOf } from './support.js';
 
 /** Generous: what is tested here is not how long Redis takes. */
 const LIMITS = { timeoutMs: 5000, ttlMs: 100_000 };
@@ -55,6 +56,41 @@ async function miss(key: Key): Promise<Buffer> {
 async function sight(key: Key): Promise<Buffer> {
   return (await tier.read(key)).seen ?? expect.fail('nothing seen');
 }
+
+describe('a record that was read', () => {
+  const big = (key: Key, revision: number) => entryOf(key, revision, { record: recordOf(key, revision, 4096) });
+  const memoryOf = ({ record }: Entry) => (record?.bytes.buffer.byteLength ?? 0) / (record?.bytes.length ?? 0);
+
+  async function written(count: number): Promise<Entry[]> {
+    const keys = Array.from({ length: count }, () => newKey());
+    const entries = keys.map((key, i) => big(key, i + 1));
+    await Promise.all(keys.map((key, i) => tier.write(key, entries[i] as Entry)));
+    return entries;
+  }
+
+  const keyIn = (entry: Entry) => newKey('default', entry.record?.userId);
+  const readAlone = async (entry: Entry) => (await tier.read(keyIn(entry))).entry ?? expect.fail('nothing read');
+
+  test('alone lies in the memory of the reply: nothing was copied', async () => {
+    const [entry] = (await written(1)) as [Entry];
+    const read = await readAlone(entry);
+    expect(gist(read)).toEqual(gist(entry));
+    expect(read.record?.bytes.byteOffset).toBeGreaterThanOrEqual(HEADER_BYTES);
+    expect(memoryOf(read)).toBeLessThan(17 / 16);
+  });
+
+  test('among many keeps none of the others in memory, and stays what it is, whatever comes after it', async () => {
+    const entries = await written(64);
+    const together = await Promise.all(entries.map(readAlone));
+    const batch = (await tier.readMany(entries.map(keyIn))).map(({ entry }) => entry ?? expect.fail('nothing read'));
+    const others = await written(64);
+    await Promise.all(others.map(readAlone));
+    for (const read of [together, batch]) {
+      expect(read.map(gist)).toEqual(entries.map(gist));
+      expect(Math.max(...read.map(memoryOf))).toBeLessThanOrEqual(17 / 16);
+    }
+  });
+});
 
 describe('fill', () => {
   test('goes over the token that the miss left, and lives as long as it should', async () => {

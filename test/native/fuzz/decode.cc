@@ -69,9 +69,14 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t length) {
   Room summed(length, length >> 2);
   const Result checked = Copy(bytes.bytes(), length, facts, &right, summed.bytes());
   CHECK(checked.status == copied.status);
+  const Result in_place = Verify(bytes.bytes(), length, facts, nullptr);
+  CHECK(in_place.status == copied.status && (copied.status == Status::kOk || in_place.offset == copied.offset));
+  CHECK(Verify(bytes.bytes(), length, facts, &right).status == copied.status);
   const Checksum wrong{seed, crc ^ (1u << (length % 32))};
   const Result refused = Copy(bytes.bytes(), length, facts, &wrong, summed.bytes());
   CHECK(refused.status == Status::kChecksum && refused.offset == 0);
+  CHECK(Verify(bytes.bytes(), length, facts, &wrong).status == Status::kChecksum);
+  CHECK(bytes.Is(data));
 
   if (copied.status == Status::kOk) {
     CHECK(copy.Is(data));

@@ -1,4 +1,4 @@
-// Copy, Expand, Halve and Encode: the bytes they write at any alignment, and the weight or the checksum they refuse.
+// Verify, Copy, Expand, Halve and Encode: the bytes they write at any alignment, and the weight or the checksum they refuse.
 #include <cmath>
 #include <limits>
 
@@ -34,6 +34,7 @@ void WritesTheSameAtEveryAlignment() {
       Room from_half(half.data(), half.size(), shift);
       const size_t other = shift * 5 + 3;
       Room copied(single.size(), other), expanded(single.size(), other), halved(half.size(), other);
+      CHECK(Verify(from_single.bytes(), single.size(), facts, &of_single).status == Status::kOk);
       CHECK(Copy(from_single.bytes(), single.size(), facts, &of_single, copied.bytes()).status == Status::kOk);
       CHECK(Expand(from_half.bytes(), half.size(), facts, &of_half, expanded.bytes()).status == Status::kOk);
       CHECK(Halve(from_single.bytes(), single.size(), facts, halved.bytes()).status == Status::kOk);
@@ -95,12 +96,18 @@ void EncodeRefuses(const Facts& facts, size_t layer, size_t i, float weight) {
   CHECK(result.offset == (layer == 0 ? Layout::kBase : Layout(facts).user) + 4 * i);
 }
 
+// As Copy, without a target.
+Result VerifyOnly(const uint8_t* bytes, size_t length, const Facts& facts, const Checksum* checksum, uint8_t*) {
+  return Verify(bytes, length, facts, checksum);
+}
+
 void RefusesAWeight(const Facts& facts, size_t layer, size_t i, size_t kind) {
   const Layout single(facts);
   const Layout half(facts, Precision::kHalf);
   const size_t in_single = (layer == 0 ? Layout::kBase : single.user) + 4 * i;
   const size_t in_half = (layer == 0 ? Layout::kBase : half.user) + 2 * i;
   Moved(Copy, facts, Single(facts), in_single, kBadFloats[kind]);
+  Moved(VerifyOnly, facts, Single(facts), in_single, kBadFloats[kind]);
   Moved(Expand, facts, Half(facts), in_half, kBadHalves[kind]);
   EncodeRefuses(facts, layer, i, kBadFloats[kind]);
 
@@ -159,6 +166,7 @@ void RefusesAWrongChecksum() {
       const Checksum wrong{0, crc ^ 1u << bit};
       const Result result = Copy(bytes.data(), bytes.size(), facts, &wrong, target.bytes());
       CHECK(result.status == Status::kChecksum && result.offset == 0);
+      CHECK(Verify(bytes.data(), bytes.size(), facts, &wrong).status == Status::kChecksum);
     }
     const Checksum elsewhere{1, crc};
     CHECK(Copy(bytes.data(), bytes.size(), facts, &elsewhere, target.bytes()).status == Status::kChecksum);
