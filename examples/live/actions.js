@@ -11,16 +11,15 @@ import { candidates, eventsOf } from './users.js';
 /** Fewer than a training takes, so that one sees them wait; and more. */
 const FEW = 4;
 const ENOUGH = 20;
-const PATIENCE_MS = 15_000;
 
 /** @typedef {{ node: Node, user: string }} Target */
 /** @typedef {{ text: string, rows?: [string, string][], version?: number }} Result */
 
 /**
- * @param {{ state: State, proxy: Proxy | undefined, cutMs: number }} parts
+ * @param {{ state: State, proxy: Proxy | undefined, cutMs: number, patienceMs?: number }} parts patienceMs: with a training.
  * @returns {Record<string, (target: Target) => Promise<Result>>}
  */
-export function createActions({ state, proxy, cutMs }) {
+export function createActions({ state, proxy, cutMs, patienceMs = 15_000 }) {
   return {
     async rank({ node, user }) {
       const { ranked, adapter, fallback } = await must(ask(node, `/v1/users/${user}/rank`, { candidates }));
@@ -37,12 +36,12 @@ export function createActions({ state, proxy, cutMs }) {
     },
 
     async train({ node, user }) {
-      const trained = nextTraining(state, node.name, user);
-      await send(node, user, ENOUGH).catch((error) => {
-        trained.cancel();
-        throw error;
-      });
-      const { version, events, lossFirst, lossLast, milliseconds } = await trained.message;
+      const trained = nextTraining(state, node.name, user, patienceMs);
+      // Both awaited from the start: a node that hangs lets the training be given up while the request is still waiting.
+      const [{ version, events, lossFirst, lossLast, milliseconds }] = await Promise.all([
+        trained.message,
+        send(node, user, ENOUGH),
+      ]).finally(trained.cancel);
       const loss = `loss ${lossFirst?.toFixed(4)} → ${lossLast?.toFixed(4)}`;
       const text = `Node ${node.name} trained on ${events} events in ${milliseconds.toFixed(0)} ms and saved version ${version}; ${loss}.`;
       return { text, version };
@@ -82,18 +81,15 @@ async function must(asked) {
   return body;
 }
 
-/** @param {State} state @param {string} name @param {string} user */
-function nextTraining(state, name, user) {
+/** @param {State} state @param {string} name @param {string} user @param {number} patienceMs */
+function nextTraining(state, name, user, patienceMs) {
   let cancel = () => {};
   const message = new Promise((resolve, reject) => {
     const timer = setTimeout(() => {
-      cancel();
-      reject(new Error(`Node ${name} has not trained within ${PATIENCE_MS / 1000} s.`));
-    }, PATIENCE_MS);
+      reject(new Error(`Node ${name} has not trained within ${patienceMs / 1000} s.`));
+    }, patienceMs);
     const stop = state.listen((node, said) => {
-      if (node !== name || said.type !== 'trained' || said.userId !== user) return;
-      cancel();
-      resolve(said);
+      if (node === name && said.type === 'trained' && said.userId === user) resolve(said);
     });
     cancel = () => {
       clearTimeout(timer);

@@ -48,15 +48,21 @@ export async function startNode(closing, name, env, hear) {
 }
 
 /**
- * Its answer, of whichever status.
- * @param {Node} node
+ * Its answer, of whichever status. A node that gives none is an error that names it.
+ * @param {Pick<Node, 'name' | 'url'>} node
  * @param {string} path
  * @param {object} [body] POST; without one GET.
+ * @param {number} [patienceMs]
  * @returns {Promise<{ status: number, body: any }>}
  */
-export async function ask(node, path, body) {
+export async function ask({ name, url }, path, body, patienceMs = PATIENCE_MS) {
   const post = { method: 'POST', headers: { 'content-type': 'application/json' }, body: JSON.stringify(body) };
-  const signal = AbortSignal.timeout(PATIENCE_MS);
-  const response = await fetch(new URL(path, node.url), { ...(body && post), signal });
-  return { status: response.status, body: await response.json() };
+  const signal = AbortSignal.timeout(patienceMs);
+  try {
+    const response = await fetch(new URL(path, url), { ...(body && post), signal });
+    return { status: response.status, body: await response.json() };
+  } catch (cause) {
+    const what = signal.aborted ? `has not answered within ${patienceMs / 1000} s` : 'cannot be reached';
+    throw new Error(`Node ${name} ${what}.`, { cause });
+  }
 }

@@ -50,9 +50,14 @@ export class State {
     for (const listener of [...this.#listeners]) listener(node, message);
   }
 
-  /** Asks a node how it is; the page shows a part as down if either this or its events say so. @param {Node} node */
-  async check(node) {
-    const { body } = await ask(node, '/readyz').catch(() => ({ body: { postgres: 'unknown' } }));
+  /**
+   * Asks a node how it is; the page shows a part as down if either this or its events say so. Of a node that hangs, what it
+   * said last holds no longer than the patience with it.
+   * @param {Node} node
+   * @param {number} [patienceMs]
+   */
+  async check(node, patienceMs = 1000) {
+    const { body } = await ask(node, '/readyz', undefined, patienceMs).catch(() => ({ body: {} }));
     const { postgres = 'unknown', redis = 'unknown', bus = 'unknown', changeFeed = 'unknown' } = body;
     this.#health.set(node.name, { postgres, redis, bus, 'change-feed': changeFeed });
   }
