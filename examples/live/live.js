@@ -3,6 +3,7 @@
  * The live page and what it watches: Postgres, Redis behind a proxy that can be cut, two inference servers. Goes on until a
  * signal, and leaves no process behind.
  */
+import { randomBytes } from 'node:crypto';
 import { LoRAStorage } from 'lora-store';
 import { Closing } from '../servers/closing.js';
 import { getPostgres } from '../servers/postgres.js';
@@ -46,8 +47,9 @@ async function start(closing, port, cutMs) {
     DATABASE_URL: postgres.url,
     REDIS_URL: proxy?.url ?? '',
     LORA_STORE_NAMESPACE: namespace,
-    // They are reached from this machine alone, and by this process alone.
-    LORA_STORE_API_TOKEN: undefined,
+    // Whatever runs on this machine reaches their ports, and so does a foreign page, by a name that resolves to loopback.
+    // Who wants to ask them by hand names a token of their own.
+    LORA_STORE_API_TOKEN: process.env.LORA_STORE_API_TOKEN || randomBytes(32).toString('hex'),
   };
   const nodes = await Promise.all(
     ['A', 'B'].map((name) => startNode(closing, name, env, (message) => state.hear(name, message))),

@@ -11,7 +11,7 @@ import { fileURLToPath } from 'node:url';
 const program = fileURLToPath(new URL('../inference-server/main.js', import.meta.url));
 const PATIENCE_MS = 15_000;
 
-/** @typedef {{ name: string, pid: number, url: string, readonly running: boolean }} Node */
+/** @typedef {{ name: string, pid: number, url: string, token: string | undefined, readonly running: boolean }} Node */
 /** @typedef {{ type: string } & Record<string, any>} Message */
 
 /**
@@ -41,6 +41,7 @@ export async function startNode(closing, name, env, hear) {
     name,
     pid: child.pid ?? 0,
     url,
+    token: env.LORA_STORE_API_TOKEN,
     get running() {
       return running;
     },
@@ -49,17 +50,18 @@ export async function startNode(closing, name, env, hear) {
 
 /**
  * Its answer, of whichever status. A node that gives none is an error that names it.
- * @param {Pick<Node, 'name' | 'url'>} node
+ * @param {Pick<Node, 'name' | 'url' | 'token'>} node
  * @param {string} path
  * @param {object} [body] POST; without one GET.
  * @param {number} [patienceMs]
  * @returns {Promise<{ status: number, body: any }>}
  */
-export async function ask({ name, url }, path, body, patienceMs = PATIENCE_MS) {
-  const post = { method: 'POST', headers: { 'content-type': 'application/json' }, body: JSON.stringify(body) };
+export async function ask({ name, url, token }, path, body, patienceMs = PATIENCE_MS) {
+  const headers = { authorization: `Bearer ${token}`, ...(body && { 'content-type': 'application/json' }) };
+  const post = body && { method: 'POST', body: JSON.stringify(body) };
   const signal = AbortSignal.timeout(patienceMs);
   try {
-    const response = await fetch(new URL(path, url), { ...(body && post), signal });
+    const response = await fetch(new URL(path, url), { ...post, headers, signal });
     return { status: response.status, body: await response.json() };
   } catch (cause) {
     const what = signal.aborted ? `has not answered within ${patienceMs / 1000} s` : 'cannot be reached';

@@ -2,13 +2,15 @@
 /**
  * The live page's own server: the page, the feed behind it (server-sent events), and the buttons. Promises: it answers on
  * loopback alone, under its own name alone (a foreign name that resolves to it would be DNS rebinding), and it acts only
- * for its own page (another page's request has another Origin).
+ * for its own page (another page's request has another Origin). Another program of this machine could press the buttons:
+ * they touch nothing but the users who exist for the page.
  * @import { FastifyRequest } from 'fastify'
  * @import { Node } from './nodes.js'
  * @import { Result, Target } from './actions.js'
  */
 import { PassThrough } from 'node:stream';
 import Fastify from 'fastify';
+import { Problem, problemOf, sendProblem } from '../inference-server/problems.js';
 import { composePage } from './page.js';
 import { USERS } from './users.js';
 
@@ -27,7 +29,15 @@ export function buildPageServer({ nodes, actions, traffic, snapshot }) {
       'referrer-policy': 'no-referrer',
       'x-content-type-options': 'nosniff',
     });
-    if (!isOurs(request)) return reply.code(403).send({ error: 'Only for the page of this server.' });
+    if (!isOurs(request)) throw new Problem(403, 'FORBIDDEN', 'Only for the page of this server.');
+  });
+  app.setErrorHandler((error, _, reply) => {
+    const problem = problemOf(error);
+    if (problem.status >= 500) console.error('live:', error);
+    return sendProblem(reply, problem);
+  });
+  app.setNotFoundHandler(() => {
+    throw new Problem(404, 'NOT_FOUND', 'There is nothing here.');
   });
 
   const { html, policy } = composePage();
@@ -62,10 +72,10 @@ export function buildPageServer({ nodes, actions, traffic, snapshot }) {
     properties: { node: { enum: nodes.map(({ name }) => name) }, user: { enum: USERS } },
   };
   for (const [name, act] of Object.entries(actions)) {
-    app.post(`/actions/${name}`, { schema: { body: target } }, async (request, reply) => {
+    app.post(`/actions/${name}`, { schema: { body: target } }, async (request) => {
       const { node: wanted, user } = /** @type {{ node: string, user: string }} */ (request.body);
       const node = nodes.find(({ name }) => name === wanted);
-      if (node === undefined) return reply.code(404).send({ error: 'There is no such node.' });
+      if (node === undefined) throw new Problem(404, 'NOT_FOUND', 'There is no such node.');
       try {
         return await act({ node, user });
       } catch (error) {

@@ -21,12 +21,14 @@ export interface Stack {
   open(options?: BrowserContextOptions): Promise<Page>;
   /** What no page may have said so far: words on the console, errors, requests that failed or went elsewhere. */
   readonly complaints: string[];
+  /** What the launcher has written to the terminal. */
+  readonly printed: string;
   /** As a terminal that is closed does; resolves with its exit code and what it wrote to stderr. */
   end(): Promise<{ code: number | null; err: string }>;
 }
 
-/** Call at the top of a test file. */
-export function useLivePage(): Stack {
+/** Call at the top of a test file. env: of the launcher, beyond the servers of the tests. */
+export function useLivePage(env: () => NodeJS.ProcessEnv = () => ({})): Stack {
   let database: TestDatabase;
   let browser: Browser;
   let child: ChildProcess;
@@ -44,7 +46,10 @@ export function useLivePage(): Stack {
     [database, browser] = await Promise.all([createDatabase(), openBrowser()]);
     const place = { DATABASE_URL: database.url, REDIS_URL: redisUrl(), LORA_STORE_NAMESPACE: redisNamespace() };
     const args = [program, '--live', '--cut-ms', String(CUT_MS)];
-    child = spawn(process.execPath, args, { env: { ...process.env, ...place }, stdio: ['ignore', 'pipe', 'pipe'] });
+    child = spawn(process.execPath, args, {
+      env: { ...process.env, LORA_STORE_API_TOKEN: undefined, ...place, ...env() },
+      stdio: ['ignore', 'pipe', 'pipe'],
+    });
     ended = once(child, 'exit') as Promise<[number | null]>;
     child.stdout?.setEncoding('utf8').on('data', (text: string) => (printed.out += text));
     child.stderr?.setEncoding('utf8').on('data', (text: string) => (printed.err += text));
@@ -75,6 +80,9 @@ export function useLivePage(): Stack {
       return page;
     },
     complaints,
+    get printed() {
+      return printed.out + printed.err;
+    },
     end,
   };
 }
