@@ -26,16 +26,19 @@ const SENTINEL = 'exec 3<&0; { read -r _ <&3; kill "$$"; } & exec "$@" 3<&- </de
 export async function getRedis(closing) {
   const given = process.env.REDIS_URL;
   if (given) {
-    const version = await versionAt(given);
+    const { version, reason } = await greet(given);
     if (version !== undefined) return { url: given, words: `${version}, named by REDIS_URL` };
-    return { url: false, words: 'none: REDIS_URL names one that does not answer. Two tiers, memory and Postgres' };
+    return {
+      url: false,
+      words: `none: REDIS_URL names one that cannot be used (${reason}). Two tiers, memory and Postgres`,
+    };
   }
   const program = findOnPath(['redis-server', 'valkey-server']);
   if (program === undefined) {
     return { url: false, words: 'none: no REDIS_URL, no redis-server on PATH. Two tiers, memory and Postgres' };
   }
   const url = await start(program, closing);
-  return { url, words: `${await versionAt(url)}, started here on ${new URL(url).host}` };
+  return { url, words: `${(await greet(url)).version}, started here on ${new URL(url).host}` };
 }
 
 /**
@@ -57,24 +60,30 @@ async function start(program, closing) {
     await end;
   });
   const url = `redis://127.0.0.1:${port}`;
-  for (const deadline = performance.now() + START_MS; (await versionAt(url)) === undefined; await delay(20)) {
+  for (const deadline = performance.now() + START_MS; (await greet(url)).version === undefined; await delay(20)) {
     if (ended || performance.now() > deadline) throw new Error(`${program} does not start: ${said.trim()}`);
   }
   return url;
 }
 
 /**
- * Undefined: nobody answers there.
+ * Its version, or why there is none: nobody answers, the certificate is not trusted, the password is wrong.
  * @param {string} url
+ * @returns {Promise<{ version?: string | undefined, reason?: string }>}
  */
-async function versionAt(url) {
+async function greet(url) {
   const client = new Redis(url, { lazyConnect: true, retryStrategy: () => null, connectTimeout: 2000 });
-  client.on('error', () => undefined);
+  // connect() rejects with 'Connection is closed'; why it is closed comes as an event.
+  /** @type {(Error & { code?: string }) | undefined} */
+  let cause;
+  client.on('error', (error) => (cause ??= error));
   try {
     await client.connect();
-    return /redis_version:(\S+)/.exec(await client.info('server'))?.[1];
-  } catch {
-    return undefined;
+    return { version: /redis_version:(\S+)/.exec(await client.info('server'))?.[1] };
+  } catch (error) {
+    const { message, code } = cause ?? /** @type {Error & { code?: string }} */ (error);
+    // Of a name with several addresses there is only a code.
+    return { reason: message || (code ?? 'nothing') };
   } finally {
     client.disconnect();
   }
