@@ -42,6 +42,10 @@ async function start(closing, port, cutMs) {
   if (proxy !== undefined) closing.add(() => proxy.close());
 
   const state = new State();
+  // Before the nodes are there: they would hear of every user, and tell Redis while they are still connecting to it.
+  const writer = await openWriter(closing, postgres.url, state);
+  await seed(writer);
+
   const namespace = process.env.LORA_STORE_NAMESPACE || 'lora-live';
   const env = {
     DATABASE_URL: postgres.url,
@@ -54,9 +58,6 @@ async function start(closing, port, cutMs) {
   const nodes = await Promise.all(
     ['A', 'B'].map((name) => startNode(closing, name, env, (message) => state.hear(name, message))),
   );
-  const writer = await openWriter(closing, postgres.url, state);
-  await seed(writer);
-
   const traffic = createTraffic(nodes, writer);
   closing.add(() => traffic.close());
   const checks = setInterval(() => void Promise.all(nodes.map((node) => state.check(node))), CHECK_MS);

@@ -5,7 +5,7 @@
  * @import { AddressInfo, Socket } from 'node:net'
  */
 import { once } from 'node:events';
-import { connect, createServer } from 'node:net';
+import { connect, createServer, isIP } from 'node:net';
 import { connect as connectTls } from 'node:tls';
 
 /** @typedef {Awaited<ReturnType<typeof startProxy>>} Proxy */
@@ -17,13 +17,15 @@ export async function startProxy(target) {
   if (!secure && to.protocol !== 'redis:') throw new Error('REDIS_URL is of another form than redis:// or rediss://');
   const host = to.hostname.replace(/^\[|\]$/g, '');
   const place = { host, port: Number(to.port || 6379) };
+  // An address is no server name (RFC 6066); the certificate is held against it all the same.
+  const names = isIP(host) ? {} : { servername: host };
 
   /** @type {Set<Socket>} */
   const clients = new Set();
   let cut = false;
   const server = createServer((client) => {
     if (cut) return void client.resetAndDestroy();
-    const upstream = secure ? connectTls({ ...place, servername: host }) : connect(place);
+    const upstream = secure ? connectTls({ ...place, ...names }) : connect(place);
     clients.add(client);
     client.setNoDelay(true).pipe(upstream.setNoDelay(true)).pipe(client);
     client.on('error', () => undefined).on('close', () => upstream.destroy() && clients.delete(client));

@@ -64,6 +64,7 @@ async function partOf(node: string, part: string): Promise<string> {
 
 test('Rank: a ranking from Postgres, then from memory, each with a mark in the histogram of its tier', async () => {
   expect([await marks('postgres'), await marks('memory')]).toEqual([0, 0]);
+  expect(await page.locator('#travels li').count()).toBe(0);
   await press('rank', /Ranked 20 titles on node A, by version 1, from postgres/);
   const scores = (await page.locator('#result li span:last-child').allTextContents()).map(Number);
   expect(scores).toHaveLength(5);

@@ -76,7 +76,7 @@ export function useLivePage(env: () => NodeJS.ProcessEnv = () => ({})): Stack {
       const page = await browser.newPage({ viewport: { width: 1280, height: 900 }, ...options });
       listenTo(page, url(), complaints);
       await page.goto(url());
-      await page.getByText('Live, Redis').waitFor();
+      await page.getByText(/^Live, /).waitFor();
       return page;
     },
     complaints,
