@@ -2,6 +2,7 @@
 /**
  * The live page and what it watches: Postgres, Redis behind a proxy that can be cut, two inference servers. Goes on until a
  * signal, and leaves no process behind.
+ * @import { PassThrough } from 'node:stream'
  */
 import { randomBytes } from 'node:crypto';
 import { LoRAStorage } from 'lora-store';
@@ -18,12 +19,14 @@ import { createTraffic, seed } from './traffic.js';
 
 const CHECK_MS = 500;
 
-/** @param {{ port: number, cutMs: number }} options */
-export async function runLive({ port, cutMs }) {
+/** @typedef {{ port: number, cutMs: number, traffic: boolean }} LiveOptions traffic: from the beginning. */
+
+/** @param {LiveOptions} options */
+export async function runLive(options) {
   const closing = new Closing();
   closing.onSignals();
   try {
-    const url = await start(closing, port, cutMs);
+    const url = await start(closing, options);
     say('', `The live page: ${url}`, 'Ctrl-C ends it.');
   } catch (error) {
     if (closing.begun) return;
@@ -33,8 +36,8 @@ export async function runLive({ port, cutMs }) {
   }
 }
 
-/** @param {Closing} closing @param {number} port @param {number} cutMs */
-async function start(closing, port, cutMs) {
+/** @param {Closing} closing @param {LiveOptions} options */
+async function start(closing, { port, cutMs, traffic: withTraffic }) {
   heading('Servers');
   const postgres = await getPostgres(closing);
   const redis = await getRedis(closing);
@@ -58,7 +61,10 @@ async function start(closing, port, cutMs) {
   const nodes = await Promise.all(
     ['A', 'B'].map((name) => startNode(closing, name, env, (message) => state.hear(name, message))),
   );
-  const traffic = createTraffic(nodes, writer);
+  /** The pages that are open. @type {Set<PassThrough>} */
+  const feeds = new Set();
+  const traffic = createTraffic(nodes, writer, () => feeds.size > 0);
+  traffic.set(withTraffic);
   closing.add(() => traffic.close());
   const checks = setInterval(() => void Promise.all(nodes.map((node) => state.check(node))), CHECK_MS);
   closing.add(() => clearInterval(checks));
@@ -69,7 +75,7 @@ async function start(closing, port, cutMs) {
       redis: proxy === undefined ? 'none' : proxy.isCut ? 'cut' : 'through',
       traffic: traffic.on,
     });
-  const app = buildPageServer({ nodes, actions, traffic, snapshot });
+  const app = buildPageServer({ nodes, actions, traffic, snapshot, feeds });
   closing.add(() => app.close());
   const url = await app.listen({ host: '127.0.0.1', port });
   const rows = nodes.map(({ name, url, pid }) => [`Node ${name}`, `${url}, process ${pid}`]);

@@ -18,8 +18,17 @@ const FRAME_MS = 250;
 
 /** @typedef {Record<string, (target: Target) => Promise<Result>>} Actions */
 
-/** @param {{ nodes: Node[], actions: Actions, traffic: { set(on: boolean): void }, snapshot: () => object }} parts */
-export function buildPageServer({ nodes, actions, traffic, snapshot }) {
+/**
+ * @typedef {object} Parts
+ * @property {Node[]} nodes
+ * @property {Actions} actions
+ * @property {{ set(on: boolean): void }} traffic
+ * @property {() => object} snapshot
+ * @property {Set<PassThrough>} feeds Of the pages that are open; kept here.
+ */
+
+/** @param {Parts} parts */
+export function buildPageServer({ nodes, actions, traffic, snapshot, feeds }) {
   const app = Fastify({ bodyLimit: 1024, forceCloseConnections: true });
   app.removeContentTypeParser('text/plain');
   app.addHook('onRequest', async (request, reply) => {
@@ -45,8 +54,6 @@ export function buildPageServer({ nodes, actions, traffic, snapshot }) {
     reply.type('text/html; charset=utf-8').header('content-security-policy', policy).send(html),
   );
 
-  /** @type {Set<PassThrough>} */
-  const feeds = new Set();
   app.get('/feed', (_, reply) => {
     const feed = new PassThrough();
     feeds.add(feed);

@@ -1,7 +1,8 @@
 // @ts-check
 /**
  * Gentle traffic, so that there is something to see: rankings on both nodes, now and then a training, and now and then a
- * save by a writer that has no Redis, of which the nodes hear from Postgres alone.
+ * save by a writer that has no Redis, of which the nodes hear from Postgres alone. While nobody looks, it rests: it would
+ * write to the database all night.
  * @import { LoRAStorage } from 'lora-store'
  * @import { Node } from './nodes.js'
  */
@@ -15,6 +16,16 @@ const WRITE_EVERY = 45;
 /** The page's users would fill a disk in a day. */
 const VERSIONS_KEPT = 20;
 
+/** @param {number} count */
+const harmonic = (count) => Array.from({ length: count }, (_, i) => 1 / (i + 1)).reduce((sum, share) => sum + share);
+const REACH = USERS.map((_, i) => harmonic(i + 1));
+
+/** By Zipf's law: the second user half as often as the first, the third a third as often. @param {number} random From 0, below 1. */
+export function zipfUser(random) {
+  const at = random * harmonic(USERS.length);
+  return USERS[REACH.findIndex((reach) => at < reach)] ?? '';
+}
+
 /** Every user has an adapter when it resolves. @param {LoRAStorage} writer */
 export async function seed(writer) {
   for (const [number, userId] of USERS.entries()) {
@@ -27,9 +38,10 @@ export async function seed(writer) {
 
 /**
  * @param {Node[]} nodes
- * @param {LoRAStorage} writer
+ * @param {Pick<LoRAStorage, 'loadAdapter' | 'saveAdapter' | 'pruneVersions'>} writer
+ * @param {() => boolean} isWatched
  */
-export function createTraffic(nodes, writer) {
+export function createTraffic(nodes, writer, isWatched) {
   /** @type {NodeJS.Timeout | undefined} */
   let timer;
   let step = 0;
@@ -44,15 +56,17 @@ export function createTraffic(nodes, writer) {
     await writer.pruneVersions({ keepLatest: VERSIONS_KEPT, userId: user });
   };
   const tick = () => {
+    if (!isWatched()) return;
     step++;
     const node = nodes[step % nodes.length];
-    // A few users are asked for more often than the rest. The first four are the visitor's: nobody else trains them.
-    const user = USERS[Math.floor(USERS.length * Math.random() ** 2)] ?? '';
+    const user = zipfUser(Math.random());
+    // The first four are the visitor's: nobody else trains them.
     const trained = USERS[4 + Math.floor((USERS.length - 4) * Math.random())] ?? '';
     if (node === undefined || running.size > 20) return;
     run(ask(node, `/v1/users/${user}/rank`, { candidates }));
-    // Odd, so that both nodes take their turn.
-    if (step % TRAIN_EVERY <= 1) run(ask(node, `/v1/users/${trained}/events`, { events: eventsOf(trained, 10) }));
+    // Two steps, so that both nodes take their turn; not the first, on nodes that have just begun.
+    if (step % TRAIN_EVERY >= TRAIN_EVERY - 2)
+      run(ask(node, `/v1/users/${trained}/events`, { events: eventsOf(trained, 10) }));
     if (step % WRITE_EVERY === 0) run(write(trained));
   };
   return {

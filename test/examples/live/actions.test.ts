@@ -5,7 +5,7 @@ import { waitFor } from '../../support/wait.js';
 import { useLivePage } from './stack.js';
 
 const token = 'a-token-for-whoever-asks-the-nodes-too';
-const stack = useLivePage(() => ({ LORA_STORE_API_TOKEN: token }));
+const stack = useLivePage({ env: () => ({ LORA_STORE_API_TOKEN: token }) });
 const USER = '00000000-0000-4000-8000-000000000201';
 let page: Page;
 

@@ -4,7 +4,7 @@ import { waitFor } from '../../support/wait.js';
 import { useLivePage } from './stack.js';
 
 // No redis-server on PATH.
-const stack = useLivePage(() => ({ REDIS_URL: '', PATH: '' }));
+const stack = useLivePage({ env: () => ({ REDIS_URL: '', PATH: '' }) });
 
 test('the page says that there is no Redis, and has nothing to cut', async () => {
   expect(stack.printed).toMatch(/Redis +none: no REDIS_URL, no redis-server on PATH\. Two tiers, memory and Postgres/);

@@ -4,7 +4,7 @@ import { expect, test } from 'vitest';
 import { waitFor } from '../../support/wait.js';
 import { useLivePage } from './stack.js';
 
-const stack = useLivePage();
+const stack = useLivePage({ traffic: true });
 
 interface Contrasts {
   background: string;
@@ -43,9 +43,41 @@ async function legible(page: Page): Promise<string> {
   return background;
 }
 
+test('it opens on something to see: loads of every tier, until the traffic is switched off', async () => {
+  const page = await stack.open();
+  expect(await page.locator('#traffic').getAttribute('aria-pressed')).toBe('true');
+  for (const tier of ['memory', 'redis', 'postgres']) {
+    const label = async () => (await page.locator(`#chart-${tier}`).getAttribute('aria-label')) ?? '';
+    await waitFor(async () => /Histogram of [1-9]\d* loads/.test(await label()), { timeoutMs: 30_000, what: tier });
+  }
+  await page.click('#traffic');
+  await page.locator('#traffic[aria-pressed=false]').waitFor();
+  await page.click('#traffic');
+  await page.locator('#traffic[aria-pressed=true]').waitFor();
+  await page.close();
+});
+
+test('a row of a list comes once: what is new among those that stay is all that is shown as new', async () => {
+  const page = await stack.open();
+  await page.evaluate(`
+    window.came = [];
+    new MutationObserver((changes) => {
+      for (const { addedNodes } of changes) for (const { dataset } of addedNodes) came.push(dataset.key);
+    }).observe(document.getElementById('travels'), { childList: true });
+  `);
+  const came = await waitFor(
+    async () => {
+      const keys = await page.evaluate<string[]>('came');
+      return keys.length > 5 && keys;
+    },
+    { timeoutMs: 30_000, what: 'five invalidations' },
+  );
+  expect(came).toEqual([...new Set(came)]);
+  await page.close();
+});
+
 test('both themes, by the system and by the button: other colours, all legible', async () => {
   const page = await stack.open({ colorScheme: 'light' });
-  await page.click('#traffic');
   await waitFor(async () => (await page.locator('#events li').count()) > 1);
   // Whatever colour an outage has.
   await page.click('[data-action=cut]');

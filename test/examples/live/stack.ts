@@ -27,8 +27,15 @@ export interface Stack {
   end(): Promise<{ code: number | null; err: string }>;
 }
 
-/** Call at the top of a test file. env: of the launcher, beyond the servers of the tests. */
-export function useLivePage(env: () => NodeJS.ProcessEnv = () => ({})): Stack {
+export interface LaunchOptions {
+  /** Of the launcher, beyond the servers of the tests. */
+  readonly env?: () => NodeJS.ProcessEnv;
+  /** In the background, as is the default of npm start. */
+  readonly traffic?: boolean;
+}
+
+/** Call at the top of a test file. */
+export function useLivePage({ env = () => ({}), traffic = false }: LaunchOptions = {}): Stack {
   let database: TestDatabase;
   let browser: Browser;
   let child: ChildProcess;
@@ -45,7 +52,7 @@ export function useLivePage(env: () => NodeJS.ProcessEnv = () => ({})): Stack {
   beforeAll(async () => {
     [database, browser] = await Promise.all([createDatabase(), openBrowser()]);
     const place = { DATABASE_URL: database.url, REDIS_URL: redisUrl(), LORA_STORE_NAMESPACE: redisNamespace() };
-    const args = [program, '--live', '--cut-ms', String(CUT_MS)];
+    const args = [program, '--live', '--cut-ms', String(CUT_MS), ...(traffic ? [] : ['--no-traffic'])];
     child = spawn(process.execPath, args, {
       env: { ...process.env, LORA_STORE_API_TOKEN: undefined, ...place, ...env() },
       stdio: ['ignore', 'pipe', 'pipe'],

@@ -27,14 +27,16 @@ describe.each([
   ['127.0.0.1', false],
   ['localhost', 'localhost'],
 ])('at %s', (host, name) => {
-  const stack = useLivePage(() => ({
-    REDIS_URL: `rediss://live:only%20for%20this@${host}:${front.port}`,
-    NODE_EXTRA_CA_CERTS: front.certificate,
-  }));
+  const stack = useLivePage({
+    env: () => ({
+      REDIS_URL: `rediss://live:only%20for%20this@${host}:${front.port}`,
+      NODE_EXTRA_CA_CERTS: front.certificate,
+    }),
+    traffic: true,
+  });
 
   test('the nodes are connected, as the user that REDIS_URL names, and load from it', async () => {
     const page = await stack.open();
-    await page.click('#traffic');
     await page.getByText('Live, Redis connected').waitFor();
     for (const node of ['A', 'B']) {
       for (const [part, state] of Object.entries({ redis: 'up', bus: 'live' })) {
