@@ -64,7 +64,7 @@ export class State {
 
   /**
    * @param {Node[]} nodes
-   * @param {{ redis: string, traffic: boolean }} stack
+   * @param {{ redis: 'through' | 'cut' | 'none', traffic: boolean }} stack
    */
   snapshot(nodes, stack) {
     const now = Date.now();
