@@ -10,6 +10,8 @@ import { fileURLToPath } from 'node:url';
 
 const program = fileURLToPath(new URL('../inference-server/main.js', import.meta.url));
 const PATIENCE_MS = 15_000;
+/** More than a node gives itself (SHUTDOWN_MS). */
+const SHUTDOWN_MS = 25_000;
 
 /** @typedef {{ name: string, pid: number, url: string, token: string | undefined, readonly running: boolean }} Node */
 /** @typedef {{ type: string } & Record<string, any>} Message */
@@ -19,16 +21,19 @@ const PATIENCE_MS = 15_000;
  * @param {string} name
  * @param {NodeJS.ProcessEnv} env
  * @param {(message: Message) => void} hear
+ * @param {number} [shutdownMs] After which it is killed: one that hangs hears no SIGTERM.
  * @returns {Promise<Node>}
  */
-export async function startNode(closing, name, env, hear) {
+export async function startNode(closing, name, env, hear, shutdownMs = SHUTDOWN_MS) {
   const own = { HOST: '127.0.0.1', PORT: '0', NODE_NAME: name, LOG_LEVEL: 'error', REQUESTS_PER_SECOND: '0' };
   const child = fork(program, { env: { ...process.env, ...env, ...own }, execArgv: [] });
   let running = true;
   const ended = once(child, 'exit').then(() => (running = false));
   closing.add(async () => {
     child.kill();
+    const late = setTimeout(() => child.kill('SIGKILL'), shutdownMs);
     await ended;
+    clearTimeout(late);
   });
   const listening = new Promise((resolve) => {
     child.on('message', (/** @type {Message} */ message) =>

@@ -1,8 +1,10 @@
-/** A node that takes a request and never answers, or is not there: a button says so, and the launcher goes on. */
+/** A node that takes a request and never answers, or is not there: a button says so, the launcher goes on, and it ends. */
+import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
 import { createServer as createHttpServer } from 'node:http';
 import { type AddressInfo, createServer, type Server } from 'node:net';
 import { afterAll, beforeAll, expect, test } from 'vitest';
+import { createDatabase } from '../../support/database.js';
 import { waitFor } from '../../support/wait.js';
 
 interface Node {
@@ -13,6 +15,9 @@ type Actions = Record<string, (target: { node: Node; user: string }) => Promise<
 interface State {
   check(node: Node, patienceMs?: number): Promise<void>;
   snapshot(nodes: Node[], stack: object): { nodes: { parts: { state: string }[] }[] };
+}
+interface Closing {
+  close(): Promise<void>;
 }
 interface Parts {
   state: State;
@@ -27,7 +32,15 @@ const { createActions } = (await import(new URL('actions.js', examples).href)) a
   createActions(parts: Parts): Actions;
 };
 
-const { ask } = (await import(new URL('nodes.js', examples).href)) as {
+const { Closing } = (await import(new URL('../servers/closing.js', examples).href)) as { Closing: new () => Closing };
+const { ask, startNode } = (await import(new URL('nodes.js', examples).href)) as {
+  startNode(
+    closing: Closing,
+    name: string,
+    env: NodeJS.ProcessEnv,
+    hear: () => void,
+    shutdownMs: number,
+  ): Promise<{ pid: number }>;
   ask(node: Node, path: string, body: undefined, patienceMs: number): Promise<unknown>;
 };
 
@@ -94,5 +107,19 @@ test('a node that has ended is named, whichever the button', async () => {
   await once(gone, 'close');
   for (const action of ['rank', 'events', 'train', 'rollback']) {
     await expect(press(action, url)).rejects.toThrow('Node A cannot be reached.');
+  }
+});
+
+test('a node that hangs is ended all the same, when its time to shut down is over', async () => {
+  const database = await createDatabase();
+  try {
+    const closing = new Closing();
+    const env = { DATABASE_URL: database.url, REDIS_URL: '', LORA_STORE_API_TOKEN: randomBytes(32).toString('hex') };
+    const { pid } = await startNode(closing, 'A', env, () => undefined, 100);
+    process.kill(pid, 'SIGSTOP');
+    await closing.close();
+    expect(() => process.kill(pid, 0)).toThrow('ESRCH');
+  } finally {
+    await database.drop();
   }
 });
