@@ -44,6 +44,8 @@ export class SonaEngine {
    * are not asked for again. version: the latest, also when nothing was trained and nothing saved (0: none yet).
    *
    * Rejects as loadAdapter, UpdateUserLoRA.execute and saveAdapter do, with nothing saved, but for one:
+   * - AdapterNotFoundError: it was there, and was deleted during the training. A deletion is not undone; a later call begins
+   *   a new one.
    * - AdapterCorruptError: what is stored is no adapter, and is not overwritten.
    * - StorageUnavailableError: also where a cache could answer, since nobody knows whether that is the latest version.
    * - VersionConflictError: 25 times others were faster.
@@ -58,8 +60,11 @@ export class SonaEngine {
     adapterName: string = DEFAULT_NAME,
   ): Promise<{ version: number; report: TrainingReport }> {
     const training = new Training(events, embedding, preference, this.#config);
+    let found = false;
     return await trainAgainOnConflict.execute(async () => {
-      const { adapter, version } = await this.#loadOrCreate(userId, adapterName);
+      // One that was there and is gone was deleted: beginning it anew would undo that.
+      const { adapter, version } = await this.#load(userId, adapterName, found ? 'reject' : 'begin');
+      found = version > 0;
       const report = await training.run(adapter);
       if (!report.trained) return { version, report };
       return { version: await this.#storage.saveAdapter(adapter, adapterName, { expectedVersion: version }), report };
@@ -90,12 +95,16 @@ export class SonaEngine {
   }
 
   /** An adapter of this call's own, with the version it is. */
-  async #loadOrCreate(userId: string, adapterName: string): Promise<{ adapter: UserLoRAAdapter; version: number }> {
+  async #load(
+    userId: string,
+    adapterName: string,
+    absent: 'begin' | 'reject',
+  ): Promise<{ adapter: UserLoRAAdapter; version: number }> {
     try {
       const { adapter, version, stale } = await this.#storage.loadAdapterInfo(userId, adapterName, { exact: true });
       if (!stale) return { adapter, version };
     } catch (error) {
-      if (!(error instanceof AdapterNotFoundError)) throw error;
+      if (!(error instanceof AdapterNotFoundError) || absent === 'reject') throw error;
       return { adapter: new UserLoRAAdapter(userId).initializeRandom(), version: 0 };
     }
     throw new StorageUnavailableError('Postgres cannot say whether the cached adapter is the latest: train it later');

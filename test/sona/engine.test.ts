@@ -157,6 +157,46 @@ test('who was overtaken trains again on what the other saved, without asking for
   expect(encodeAdapter(await storage.loadAdapter(userId))).toEqual(encodeAdapter(expected));
 });
 
+describe('an adapter that is deleted while it is trained stays deleted', () => {
+  const deletions: [string, (storage: LoRAStorage, userId: string) => Promise<unknown>][] = [
+    ['deleteAdapter', (storage, userId) => storage.deleteAdapter(userId)],
+    ['forgetUser', (storage, userId) => storage.forgetUser(userId)],
+  ];
+  for (const [name, remove] of deletions) {
+    test.each(['this', 'another'])(`by ${name} on %s node`, async (where) => {
+      const storage = await bench.open();
+      const remover = where === 'this' ? storage : await bench.open();
+      const userId = await bench.user();
+      // Of the shape that one which is begun anew would have.
+      await storage.saveAdapter(new UserLoRAAdapter(userId).initializeRandom(1));
+      let asked = 0;
+      // 1. Version 1 is loaded, and its embeddings are asked for. 2. Somebody deletes it. 3. They come, and it is saved.
+      const training = train(storage, userId, usual, async (contentId) => {
+        if (asked++ === 0) await remove(remover, userId);
+        return usual.embedding(contentId);
+      });
+      expect(await codeOf(training)).toBe('ADAPTER_NOT_FOUND');
+      expect(await rowsOf(userId)).toEqual([]);
+      expect(await storage.countAdapters(userId)).toBe(0);
+    });
+  }
+
+  test('also where the training began without one, and met another trainer’s first', async () => {
+    const [storage, other] = [await bench.open(), await bench.open()];
+    const userId = await bench.user();
+    let round = 0;
+    // 1. There is none: one is begun. 2. The other saves version 1: a conflict. 3. Version 1 is loaded, and, its base layer
+    // being another one, its embeddings are asked for. 4. It is deleted. 5. What was trained is saved.
+    const training = train(storage, userId, usual, async (contentId) => {
+      if (contentId === 'c0' && ++round === 1) await other.saveAdapter(new UserLoRAAdapter(userId).initializeRandom(1));
+      else if (contentId === 'c0') await other.deleteAdapter(userId);
+      return usual.embedding(contentId);
+    });
+    expect(await codeOf(training)).toBe('ADAPTER_NOT_FOUND');
+    expect([round, await rowsOf(userId)]).toEqual([2, []]);
+  });
+});
+
 test('who is overtaken every time gives up after 25 attempts, and says by which version', async () => {
   const storage = await bench.open();
   const userId = await known(storage);
