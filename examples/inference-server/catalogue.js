@@ -6,6 +6,7 @@
 import { createHash } from 'node:crypto';
 
 /**
+ * A rejection means: not now, for anybody. What was accepted is then trained later.
  * @typedef {object} Catalogue
  * @property {(contentIds: readonly string[]) => Embeddings | Promise<Embeddings>} embeddings
  *   [INPUT_DIM] of each content, in order; undefined where there is none.

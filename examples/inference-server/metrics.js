@@ -53,10 +53,9 @@ export function createMetrics(registry) {
     }),
     trainings: counter(
       'lora_trainings_total',
-      'Trainings that ended, by result: trained, again, or an error code.',
+      'Trainings that ended, by result: trained, or the code of what was in the way.',
       'result',
     ),
-    trainedEvents: counter('lora_trained_events_total', 'Events that were trained on.'),
     trainingSeconds: new Histogram({
       name: 'lora_training_seconds',
       help: 'How long a training took, from its load to its save.',
@@ -80,9 +79,18 @@ export function readFrom({ registry }, storage, queue) {
     /** @type {Gauge} */
     const gauge = new Gauge({ name, help, registers: [registry], collect: () => gauge.set(value()) });
   };
-  read('lora_training_waiting_events', 'Events that wait to be trained on, or are.', () => queue.waiting);
   read('lora_training_running', 'Trainings under way.', () => queue.running);
-  read('lora_training_dropped_events', 'Events given up, since the start.', () => queue.dropped);
+  // One series, read at one moment: accepted is the sum of the others.
+  /** @type {Gauge<'state'>} */
+  const events = new Gauge({
+    name: 'lora_training_events',
+    help: 'Events accepted since the start, and how many of them wait (or are in training), were trained on, were dropped.',
+    labelNames: ['state'],
+    registers: [registry],
+    collect() {
+      for (const [state, count] of Object.entries(queue.counts)) events.set({ state }, count);
+    },
+  });
 
   const cache = new Gauge({
     name: 'lora_cache',

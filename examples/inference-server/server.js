@@ -12,6 +12,7 @@ import Fastify from 'fastify';
 import { SonaEngine } from 'lora-store';
 import { Registry } from 'prom-client';
 import { catalogue as madeUp } from './catalogue.js';
+import { forgetDeleted } from './deletions.js';
 import { loggerOptions, RouteLog } from './logging.js';
 import { createMetrics, readFrom, timeRequests } from './metrics.js';
 import { listen, measuredLoad, readDegraded } from './observing.js';
@@ -63,7 +64,7 @@ export function buildServer({
   registry = new Registry(),
 }) {
   expectGuarded(host, token);
-  const limits = { capacity: 100_000, concurrency: 2, minEvents: 10, retryMs: 1000, ...training };
+  const limits = { capacity: 100_000, concurrency: 2, minEvents: 10, retryMs: 1000, drainMs: 10_000, ...training };
   const metrics = createMetrics(registry);
   const app = Fastify({
     logger: loggerOptions({ level: logLevel, name, stream: logStream }),
@@ -86,6 +87,7 @@ export function buildServer({
   const load = measuredLoad(storage, metrics, observe);
   readFrom(metrics, storage, queue);
   const stopListening = listen(storage, metrics, app.log, observe);
+  const stopForgetting = forgetDeleted(storage, queue, app.log);
   app.addHook('onReady', () => readDegraded(storage, metrics));
   app.addHook('preClose', async () => {
     // Node ends those that are idle when it closes, and not those whose last answer is still under way then.
@@ -94,7 +96,11 @@ export function buildServer({
     if (!app.server.listening) clearInterval(sweep);
   });
   // Once no request is under way any more.
-  app.addHook('onClose', () => queue.drain().finally(stopListening));
+  app.addHook('onClose', async () => {
+    await queue.drain();
+    stopForgetting();
+    stopListening();
+  });
 
   app.register(rateLimit, {
     global: requestsPerSecond > 0,

@@ -1,40 +1,60 @@
 // @ts-check
 /**
- * Events that wait to be trained on. Promises: one training of an adapter at a time, what comes meanwhile trains together in
- * the next one, and never more than `capacity` events at once. It lives in memory: what a crash takes with it is lost, so
- * keep the events in a log of yours if they must not be.
+ * When what waits is trained on. Promises: one training of an adapter at a time, what comes meanwhile trains together in the
+ * next one, and nothing of a user is trained while that user is erased. It lives in memory: what a crash takes with it is
+ * lost, so keep the events in a log of yours if they must not be.
  * @import { ViewingEvent } from 'lora-store'
+ * @import { Lot } from './waiting-lots.js'
+ */
+import { setTimeout as delay } from 'node:timers/promises';
+import { idOf, WaitingLots } from './waiting-lots.js';
+
+/** @typedef {'trained' | 'dropped' | 'again'} Outcome again: nothing was changed, and later it may work. */
+/**
+ * @typedef {object} QueueLimits
+ * @property {number} capacity Events.
+ * @property {number} concurrency Trainings.
+ * @property {number} minEvents Fewer wait for more.
+ * @property {number} retryMs Between an 'again' and the next training.
+ * @property {number} drainMs How long a drain begins trainings.
  */
 
-/** @typedef {{ readonly userId: string, readonly adapterName: string, readonly events: ViewingEvent[] }} Lot */
-/** @typedef {{ capacity: number, concurrency: number, minEvents: number, retryMs: number }} QueueLimits */
+/** Whoever is forgotten sooner may lose events that came right after the deletion. */
+const MOST_GONE = 1000;
 
 export class TrainingQueue {
-  /** @type {(lot: Lot) => Promise<'done' | 'again'>} */
+  /** @type {(lot: Lot) => Promise<Outcome>} */
   #train;
   #limits;
-  /** Too few to train on yet. @type {Map<string, Lot>} */
-  #gathering = new Map();
-  /** In the order in which they became enough. @type {Map<string, Lot>} */
-  #ready = new Map();
-  /** @type {Map<string, Promise<void>>} */
+  #lots;
+  /** @type {Map<string, { userId: string, done: Promise<void> }>} */
   #running = new Map();
-  #draining = false;
-  /** @type {NodeJS.Timeout | undefined} */
+  /** Users of whom nothing begins, and how many want that. @type {Map<string, number>} */
+  #held = new Map();
+  /** Users who were gone when last heard of, the latest of them. @type {Set<string>} */
+  #gone = new Set();
+  /** @type {Promise<void> | undefined} */
   #pause;
-  /** Events in all three. */
-  waiting = 0;
-  dropped = 0;
+  #until = Number.POSITIVE_INFINITY;
+  #turned = () => {};
 
   /**
-   * @param {(lot: Lot) => Promise<'done' | 'again'>} train Never rejects. 'again': nothing was changed, and later it may work.
+   * @param {(lot: Lot) => Promise<Outcome>} train Never rejects.
    * @param {QueueLimits} limits
    */
   constructor(train, limits) {
     this.#train = train;
     this.#limits = limits;
+    this.#lots = new WaitingLots(limits);
   }
 
+  /** Events since the start, and what became of them. */
+  get counts() {
+    const { accepted, waiting, trained, dropped } = this.#lots;
+    return { accepted, waiting, trained, dropped };
+  }
+
+  /** Trainings. */
   get running() {
     return this.#running.size;
   }
@@ -46,118 +66,119 @@ export class TrainingQueue {
    * @param {readonly ViewingEvent[]} events
    */
   add(userId, adapterName, events) {
-    if (!this.#makeRoom(events.length)) return false;
-    this.waiting += events.length;
-    this.#put({ userId, adapterName, events: [...events] });
+    if (!this.#lots.add({ userId, adapterName, events: [...events] })) return false;
     this.#start();
     return true;
   }
 
   /**
-   * Nothing of this user's waits or is trained when it resolves.
+   * Drops what waits of this user, and what comes until `erase` has ended, which begins once nothing of theirs is trained.
+   * @template T
    * @param {string} userId
+   * @param {() => Promise<T>} erase
    */
-  async forget(userId) {
-    this.#dropAll(userId);
-    const mine = [...this.#running].filter(([id]) => id.startsWith(`${userId} `));
-    await Promise.all(mine.map(([, training]) => training));
-    // One that could not be saved was put back.
-    this.#dropAll(userId);
+  forget(userId, erase) {
+    return this.#hold(userId, async () => {
+      this.#lots.drop(userId);
+      await Promise.all([...this.#running.values()].map((one) => one.userId === userId && one.done));
+      try {
+        const erased = await erase();
+        this.#noteGone(userId);
+        return erased;
+      } finally {
+        // Also where it fails: half a deletion is going to be repeated.
+        this.#lots.drop(userId);
+      }
+    });
   }
 
-  /** Trains whatever is enough, and gives up the rest. */
+  /**
+   * Somebody else may have erased this user: if so, forgets what is here of them, and begins none of it before it is known.
+   * @param {string} userId
+   * @param {() => Promise<boolean | undefined>} isGone Never rejects. undefined: ask again.
+   */
+  async forgetIf(userId, isGone) {
+    await this.#hold(userId, async () => {
+      while (this.#lots.has(userId)) {
+        const gone = await isGone();
+        // Word of one deletion comes several times, and to whoever deleted, too: what is here came after the first.
+        if (gone === true) return this.#gone.has(userId) ? undefined : await this.forget(userId, async () => {});
+        this.#gone.delete(userId);
+        if (gone === false) return;
+        await delay(this.#limits.retryMs);
+      }
+      // Nobody asked what has happened to this user, and the next word may be of another deletion.
+      this.#gone.delete(userId);
+    });
+  }
+
+  /** Trains whatever is enough, again where it takes that, for `drainMs`; gives up the rest. */
   async drain() {
-    this.#draining = true;
-    clearTimeout(this.#pause);
-    this.#pause = undefined;
-    this.#start();
-    while (this.#running.size > 0) await Promise.all(this.#running.values());
-    for (const [id, lot] of this.#gathering) this.#drop(this.#gathering, id, lot);
+    this.#until = performance.now() + this.#limits.drainMs;
+    while (this.#running.size > 0 || (this.#lots.ready > 0 && !this.#isOver)) {
+      await new Promise((resolve) => {
+        this.#turned = () => resolve(undefined);
+      });
+    }
+    this.#lots.drop();
+  }
+
+  get #isOver() {
+    return performance.now() >= this.#until;
+  }
+
+  /** Whatever may begin. To be called when anything has come or ended. */
+  #start() {
+    const mayBegin = (/** @type {Lot} */ lot) => !this.#running.has(idOf(lot)) && !this.#held.has(lot.userId);
+    while (this.#pause === undefined && !this.#isOver && this.#running.size < this.#limits.concurrency) {
+      const lot = this.#lots.take(mayBegin);
+      if (lot === undefined) break;
+      this.#running.set(idOf(lot), { userId: lot.userId, done: this.#run(lot) });
+    }
+    this.#turned();
   }
 
   /** @param {Lot} lot */
-  #put(lot) {
-    const id = `${lot.userId} ${lot.adapterName}`;
-    const known = this.#ready.get(id) ?? this.#gathering.get(id);
-    const whole = known ?? lot;
-    if (known !== undefined) known.events.push(...lot.events);
-    if (whole.events.length < this.#limits.minEvents) this.#gathering.set(id, whole);
-    else {
-      this.#gathering.delete(id);
-      this.#ready.set(id, whole);
-    }
-  }
-
-  #start() {
-    if (this.#pause !== undefined) return;
-    for (const [id, lot] of this.#ready) {
-      if (this.#running.size >= this.#limits.concurrency) return;
-      if (this.#running.has(id)) continue;
-      this.#ready.delete(id);
-      this.#running.set(id, this.#run(id, lot));
-    }
-  }
-
-  /**
-   * @param {string} id
-   * @param {Lot} lot
-   */
-  async #run(id, lot) {
+  async #run(lot) {
     const outcome = await this.#train(lot);
-    this.#running.delete(id);
-    if (outcome === 'again' && !this.#draining) this.#putBack(id, lot);
-    else {
-      this.waiting -= lot.events.length;
-      if (outcome === 'again') this.dropped += lot.events.length;
+    this.#running.delete(idOf(lot));
+    if (outcome === 'again') {
+      this.#lots.putBack(lot);
+      // What is away is away for everybody.
+      this.#pause ??= delay(this.#limits.retryMs).then(() => {
+        this.#pause = undefined;
+        this.#start();
+      });
+    } else {
+      this.#lots.settle(lot, outcome);
+      // Dropped, it may have been saved all the same.
+      this.#gone.delete(lot.userId);
     }
     this.#start();
   }
 
-  /**
-   * Before what has come meanwhile, and not at once: what is away is away for everybody.
-   * @param {string} id
-   * @param {Lot} lot
-   */
-  #putBack(id, lot) {
-    const later = this.#ready.get(id) ?? this.#gathering.get(id);
-    this.#gathering.delete(id);
-    this.#ready.set(id, { ...lot, events: [...lot.events, ...(later?.events ?? [])] });
-    this.#pause ??= setTimeout(() => {
-      this.#pause = undefined;
-      this.#start();
-    }, this.#limits.retryMs);
-  }
-
-  /**
-   * Those that wait for more of their kind, perhaps for ever, go first, the oldest before.
-   * @param {number} events
-   */
-  #makeRoom(events) {
-    if (this.waiting + events <= this.#limits.capacity) return true;
-    const gathered = [...this.#gathering.values()].reduce((sum, lot) => sum + lot.events.length, 0);
-    if (this.waiting - gathered + events > this.#limits.capacity) return false;
-    for (const [id, lot] of this.#gathering) {
-      if (this.waiting + events <= this.#limits.capacity) break;
-      this.#drop(this.#gathering, id, lot);
-    }
-    return true;
-  }
-
   /** @param {string} userId */
-  #dropAll(userId) {
-    for (const lots of [this.#gathering, this.#ready]) {
-      for (const [id, lot] of lots) if (lot.userId === userId) this.#drop(lots, id, lot);
-    }
+  #noteGone(userId) {
+    this.#gone.add(userId);
+    const [oldest = ''] = this.#gone.size > MOST_GONE ? this.#gone : [];
+    this.#gone.delete(oldest);
   }
 
   /**
-   * @param {Map<string, Lot>} lots
-   * @param {string} id
-   * @param {Lot} lot
+   * Nothing of this user's begins until the work has ended.
+   * @template T
+   * @param {string} userId
+   * @param {() => Promise<T>} work
    */
-  #drop(lots, id, lot) {
-    lots.delete(id);
-    this.waiting -= lot.events.length;
-    this.dropped += lot.events.length;
+  async #hold(userId, work) {
+    this.#held.set(userId, 1 + (this.#held.get(userId) ?? 0));
+    try {
+      return await work();
+    } finally {
+      const others = (this.#held.get(userId) ?? 0) - 1;
+      if (others > 0) this.#held.set(userId, others);
+      else this.#held.delete(userId);
+      this.#start();
+    }
   }
 }

@@ -3,46 +3,79 @@
  * One training of what has gathered of a user's events, in the background: nobody waits for it, so what becomes of it is
  * told to metrics, log and observer.
  * @import { FastifyBaseLogger } from 'fastify'
- * @import { SonaEngine } from 'lora-store'
+ * @import { SonaEngine, TrainingReport } from 'lora-store'
  * @import { Catalogue } from './catalogue.js'
  * @import { Metrics } from './metrics.js'
  * @import { Observe } from './observing.js'
- * @import { Lot } from './training-queue.js'
+ * @import { Outcome } from './training-queue.js'
+ * @import { Lot } from './waiting-lots.js'
  */
 import { LoRAStorageError } from 'lora-store';
 
 /** Nothing was saved, and for reasons that pass. After SAVE_OUTCOME_UNKNOWN it may have been: not to be trained twice. */
-const PASSING = new Set(['STORAGE_UNAVAILABLE', 'STORAGE_OVERLOADED', 'VERSION_CONFLICT']);
+const PASSING = new Set(['CATALOGUE_UNAVAILABLE', 'STORAGE_UNAVAILABLE', 'STORAGE_OVERLOADED', 'VERSION_CONFLICT']);
 
 /**
  * @param {{ engine: SonaEngine, catalogue: Catalogue, metrics: Metrics, log: FastifyBaseLogger, observe: Observe }} parts
- * @returns {(lot: Lot) => Promise<'done' | 'again'>} Never rejects.
+ * @returns {(lot: Lot) => Promise<Outcome>} Never rejects.
  */
 export function trainer({ engine, catalogue, metrics, log, observe }) {
   const embedding = async (/** @type {string} */ contentId) => {
-    const [vector] = await catalogue.embeddings([contentId]);
+    const [vector] = await orUnavailable(() => catalogue.embeddings([contentId]));
     if (vector === undefined) throw new Error('not in the catalogue');
     return vector;
   };
-  return async ({ userId, adapterName, events }) => {
+  const train = async (/** @type {Lot} */ { userId, adapterName, events }) => {
+    const preference = await orUnavailable(() => catalogue.preference(userId));
+    return await engine.trainAndPersist(userId, events, embedding, preference, adapterName);
+  };
+  const tell = (
+    /** @type {string} */ userId,
+    /** @type {number} */ version,
+    /** @type {TrainingReport} */ { events, lossPerEpoch },
+    /** @type {number} */ milliseconds,
+  ) => {
+    const [lossFirst, lossLast] = [lossPerEpoch[0], lossPerEpoch.at(-1)];
+    metrics.trainings.inc({ result: 'trained' });
+    metrics.trainingSeconds.observe(milliseconds / 1000);
+    observe({ type: 'trained', userId, version, events, lossFirst, lossLast, milliseconds });
+    log.info({ version, events, lossFirst, lossLast, ms: milliseconds }, 'trained');
+  };
+  return async (lot) => {
     const begun = performance.now();
     try {
-      const preference = await catalogue.preference(userId);
-      const { version, report } = await engine.trainAndPersist(userId, events, embedding, preference, adapterName);
-      const milliseconds = performance.now() - begun;
-      metrics.trainings.inc({ result: 'trained' });
-      metrics.trainedEvents.inc(report.events);
-      metrics.trainingSeconds.observe(milliseconds / 1000);
-      const [lossFirst, lossLast] = [report.lossPerEpoch[0], report.lossPerEpoch.at(-1)];
-      observe({ type: 'trained', userId, version, events: report.events, lossFirst, lossLast, milliseconds });
-      log.info({ version, events: report.events, lossFirst, lossLast, ms: milliseconds }, 'trained');
-      return 'done';
+      const { version, report } = await train(lot);
+      tell(lot.userId, version, report, performance.now() - begun);
+      return 'trained';
     } catch (error) {
-      const code = error instanceof LoRAStorageError ? error.code : 'INTERNAL';
-      const again = PASSING.has(code);
-      metrics.trainings.inc({ result: code });
+      const result = codeOf(error);
+      const again = PASSING.has(result);
+      metrics.trainings.inc({ result });
       log[again ? 'warn' : 'error']({ err: error, again }, 'a training failed');
-      return again ? 'again' : 'done';
+      return again ? 'again' : 'dropped';
     }
   };
+}
+
+/** The catalogue did not answer. What it says that it does not have is another matter, and will not come. */
+class CatalogueError extends Error {}
+
+/**
+ * @template T
+ * @param {() => T | Promise<T>} ask
+ */
+async function orUnavailable(ask) {
+  try {
+    return await ask();
+  } catch (cause) {
+    throw new CatalogueError('the catalogue does not answer', { cause });
+  }
+}
+
+/** @param {unknown} error */
+function codeOf(error) {
+  // Of an embedding, the package says which, and why as the cause.
+  const isOfCatalogue = [error, error instanceof Error && error.cause].some((one) => one instanceof CatalogueError);
+  if (isOfCatalogue) return 'CATALOGUE_UNAVAILABLE';
+  return error instanceof LoRAStorageError ? error.code : 'INTERNAL';
 }

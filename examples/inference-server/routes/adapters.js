@@ -32,9 +32,8 @@ export function adapterRoutes(app, { storage, load, queue, observe }) {
 
   app.delete(user, schemaOf(userParams, deleted), async (request) => {
     const { id } = paramsOf(request);
-    // What waits to be trained on would bring the user back.
-    await queue.forget(id.toLowerCase());
-    return { deleted: await storage.forgetUser(id) };
+    // What waits to be trained on would bring the user back, and so would what comes meanwhile.
+    return { deleted: await queue.forget(id.toLowerCase(), () => storage.forgetUser(id)) };
   });
 
   app.get(adapter, schemaOf(adapterParams, octetsOr(schemas.latest)), async (request, reply) => {

@@ -29,6 +29,6 @@ export function eventsRoute(app, queue, catalogue) {
     if (!queue.add(id.toLowerCase(), adapterName, events)) {
       throw new Problem(503, 'TRAINING_QUEUE_FULL', 'Too many events wait to be trained on.', { retryAfterS: 5 });
     }
-    return reply.code(202).send({ accepted: events.length, waiting: queue.waiting });
+    return reply.code(202).send({ accepted: events.length, waiting: queue.counts.waiting });
   });
 }

@@ -51,7 +51,7 @@ describe('what a schema does not allow is a 400', () => {
 
   test('and nothing of these was trained on or counted as a rank', async () => {
     const { body } = await app.inject('/metrics');
-    expect(body).toMatch(/lora_training_waiting_events 0/);
+    expect(body).toMatch(/lora_training_events\{state="accepted"\} 0/);
     expect(body).not.toMatch(/lora_rank_requests_total\{/);
   });
 });

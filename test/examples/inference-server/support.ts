@@ -17,7 +17,7 @@ export interface ServerOptions {
   logStream?: { write(line: string): void };
   requestsPerSecond?: number;
   catalogue?: Catalogue;
-  training?: { capacity?: number; concurrency?: number; minEvents?: number; retryMs?: number };
+  training?: { capacity?: number; concurrency?: number; minEvents?: number; retryMs?: number; drainMs?: number };
   lifecycle?: { draining: boolean };
 }
 
@@ -110,6 +110,14 @@ export async function metric(app: FastifyInstance, series: string): Promise<numb
   const { body } = await app.inject('/metrics');
   const line = body.split('\n').find((text) => text.startsWith(`${series} `));
   return Number(line?.slice(series.length + 1) ?? 0);
+}
+
+/** What became of the events that a server accepted. */
+export async function eventCounts(app: FastifyInstance) {
+  const { body } = await app.inject('/metrics');
+  const of = (state: string) =>
+    Number(new RegExp(`^lora_training_events\\{state="${state}"\\} (\\d+)$`, 'm').exec(body)?.[1]);
+  return { accepted: of('accepted'), waiting: of('waiting'), trained: of('trained'), dropped: of('dropped') };
 }
 
 /** A catalogue that keeps whoever trains waiting, at the first of the two things that are asked of it. */

@@ -84,7 +84,7 @@ test('metrics move, and those of another server in the same process do not', asy
     'lora_loads_total{tier="memory"}': 1,
     'lora_load_seconds_count{tier="memory"}': 1,
     'lora_trainings_total{result="trained"}': 1,
-    lora_trained_events_total: 10,
+    'lora_training_events{state="trained"}': 10,
     lora_training_seconds_count: 1,
     'lora_http_request_seconds_count{method="POST",route="/v1/users/:id/rank",status="200"}': 2,
     'lora_cache{part="memory",what="entries"}': 1,

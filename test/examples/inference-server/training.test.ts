@@ -4,13 +4,23 @@ import type { FastifyInstance } from 'fastify';
 import { describe, expect, onTestFinished, test } from 'vitest';
 import { proxyTo } from '../../storage/faults/support.js';
 import { waitFor } from '../../support/wait.js';
-import { ask, catalogue, events, gatedCatalogue, type Message, metric, problemOf, useServers } from './support.js';
+import {
+  ask,
+  catalogue,
+  eventCounts,
+  events,
+  gatedCatalogue,
+  type Message,
+  metric,
+  problemOf,
+  useServers,
+} from './support.js';
 
 const { bench, serve, openStorage } = useServers();
 
 const post = (app: FastifyInstance, id: string, count = 10) =>
   ask(app, 'POST', `/v1/users/${id}/events`, { events: events.slice(0, count) });
-const waiting = (app: FastifyInstance) => metric(app, 'lora_training_waiting_events');
+const waiting = async (app: FastifyInstance) => (await eventCounts(app)).waiting;
 const latest = async (app: FastifyInstance, id: string) =>
   (await ask(app, 'GET', `/v1/users/${id}/adapters/default`)).body;
 
@@ -121,25 +131,10 @@ describe('a queue that is full', () => {
     await post(app, rich);
     await post(app, rich);
     expect((await post(app, rich, 8)).status).toBe(503);
-    expect(await metric(app, 'lora_training_dropped_events')).toBe(0);
+    expect((await eventCounts(app)).dropped).toBe(0);
     expect((await post(app, rich, 5)).status).toBe(202);
-    expect([await waiting(app), await metric(app, 'lora_training_dropped_events')]).toEqual([25, 5]);
+    expect(await eventCounts(app)).toMatchObject({ waiting: 25, dropped: 5 });
   });
-});
-
-test('a user who is deleted while events wait does not come back', async () => {
-  const { app, gate, trained } = await gated();
-  const id = randomUUID();
-  const adapters = `/v1/users/${id.toUpperCase()}/adapters`;
-  await post(app, id);
-  await post(app, id);
-  const deleting = ask(app, 'DELETE', adapters);
-  // What waits is gone; what is being trained is not saved yet, and waited for.
-  await waitFor(async () => (await waiting(app)) === 10);
-  gate.open();
-  expect((await deleting).body).toEqual({ deleted: 1 });
-  expect([trained.length, await waiting(app)]).toEqual([1, 0]);
-  expect((await ask(app, 'GET', adapters)).body).toEqual({ adapters: [] });
 });
 
 test('what Postgres could not take is trained again when it can, once, with what came meanwhile', async () => {

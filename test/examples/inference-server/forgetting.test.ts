@@ -1,0 +1,224 @@
+/** The training queue by itself, its trainings ended by hand: what may begin while a user is deleted, and what survives it. */
+import { describe, expect, test } from 'vitest';
+import { waitFor } from '../../support/wait.js';
+import { byHand, settled, signal } from './by-hand.js';
+
+test('nothing of a user survives a deletion: not what waits, is put back or comes meanwhile; what comes afterwards trains', async () => {
+  const { queue, begun, add, end, users } = byHand();
+  // 1. One adapter of a trains, and more of it is ready; another gathers.
+  add('a');
+  add('a');
+  add('a', 'other', 4);
+  const erasing = signal();
+  let erased = false;
+  const forgotten = queue.forget('a', async () => {
+    erased = true;
+    await erasing.given;
+    return 'rows';
+  });
+  expect([queue.counts.waiting, queue.counts.dropped]).toEqual([10, 14]);
+  // 2. Events come while the training is waited for: they do not begin, and neither does the erasing.
+  add('a', 'third');
+  await settled();
+  expect([users(), erased]).toEqual([['a'], false]);
+  // 3. The training could not save, and is put back.
+  await end('again');
+  await waitFor(() => erased);
+  // 4. Events come while the user is erased; somebody else’s train, also after the pause.
+  add('a');
+  add('b');
+  await waitFor(() => users().includes('b'));
+  expect(users()).toEqual(['b']);
+  // 5. The user is erased.
+  erasing.give();
+  expect(await forgotten).toBe('rows');
+  expect(queue.counts).toEqual({ accepted: 54, waiting: 10, trained: 0, dropped: 44 });
+  expect(users()).toEqual(['b']);
+  // 6. This is news.
+  add('a');
+  expect(users()).toEqual(['b', 'a']);
+  expect(begun.at(-1)?.lot.events).toHaveLength(10);
+});
+
+test('a deletion while a lot waits for its next try: the timer finds nothing', async () => {
+  const { queue, add, end, users } = byHand();
+  add('a');
+  await end('again');
+  const erasing = signal();
+  const forgotten = queue.forget('a', () => erasing.given);
+  add('a');
+  add('b');
+  // The pause is over when b trains.
+  await waitFor(() => users().length > 0);
+  expect(users()).toEqual(['b']);
+  erasing.give();
+  await forgotten;
+  expect([users(), queue.counts.dropped]).toEqual([['b'], 20]);
+});
+
+test('a deletion that fails says so, has dropped what there was, and holds nothing back', async () => {
+  const { queue, add, users } = byHand();
+  add('a', 'default', 4);
+  const forgotten = queue.forget('a', async () => {
+    add('a');
+    throw new Error('Redis is away');
+  });
+  await expect(forgotten).rejects.toThrow('Redis is away');
+  expect(queue.counts).toEqual({ accepted: 14, waiting: 0, trained: 0, dropped: 14 });
+  add('a');
+  expect(users()).toEqual(['a']);
+});
+
+test('of two deletions at once the second still holds when the first has ended', async () => {
+  const { queue, add, users } = byHand();
+  const [first, second] = [signal(), signal()];
+  const forgotten = [queue.forget('a', () => first.given), queue.forget('a', () => second.given)];
+  first.give();
+  await forgotten[0];
+  add('a');
+  expect(users()).toEqual([]);
+  second.give();
+  await forgotten[1];
+  expect([users(), queue.counts.dropped]).toEqual([[], 10]);
+});
+
+test('of a user who may be gone nothing begins until that is known', async () => {
+  for (const gone of [true, false]) {
+    const { queue, add, users, end } = byHand();
+    add('a');
+    add('a');
+    const answers = [signal(), signal()];
+    let asked = 0;
+    // 1. It is asked, while one training is under way.
+    const checked = queue.forgetIf('a', async () => {
+      const answer = answers[asked++];
+      await answer?.given;
+      // 3. There is no answer the first time.
+      return asked === 1 ? undefined : gone;
+    });
+    // 2. That one ends.
+    await end(gone ? 'dropped' : 'trained');
+    expect([asked, users()]).toEqual([1, []]);
+    answers[0]?.give();
+    // 4. It is asked again, and told.
+    await waitFor(() => asked === 2);
+    expect(users()).toEqual([]);
+    answers[1]?.give();
+    await checked;
+    expect([gone, users(), queue.counts.waiting]).toEqual([gone, gone ? [] : ['a'], gone ? 0 : 10]);
+  }
+});
+
+test('of a user who is gone, what was put back by the training under way is dropped, too', async () => {
+  const { queue, add, users, end } = byHand();
+  add('a');
+  const checked = queue.forgetIf('a', async () => true);
+  await end('again');
+  await checked;
+  add('b');
+  await waitFor(() => users().length > 0);
+  expect([users(), queue.counts.dropped]).toEqual([['b'], 10]);
+});
+
+describe('events that came after a deletion', () => {
+  const gone = async () => true;
+
+  test('are not dropped when word of it comes, once more or late', async () => {
+    for (const first of ['here', 'elsewhere']) {
+      const { queue, add } = byHand({ concurrency: 0 });
+      add('a');
+      if (first === 'here') await queue.forget('a', async () => {});
+      else await queue.forgetIf('a', gone);
+      add('a');
+      await queue.forgetIf('a', gone);
+      await queue.forgetIf('a', gone);
+      expect([first, queue.counts.waiting, queue.counts.dropped]).toEqual([first, 10, 10]);
+    }
+  });
+
+  test('nor by an answer that comes late', async () => {
+    const { queue, add } = byHand({ concurrency: 0 });
+    add('a');
+    const [erasing, answer] = [signal(), signal()];
+    // 1. The user is erased here. 2. Word of it comes back, and it is asked whether it is so.
+    const forgotten = queue.forget('a', () => erasing.given);
+    add('a');
+    const checked = queue.forgetIf('a', async () => {
+      await answer.given;
+      return true;
+    });
+    // 3. The deletion ends, and is answered. 4. There is news of the user. 5. It is so.
+    erasing.give();
+    await forgotten;
+    add('a');
+    answer.give();
+    await checked;
+    expect(queue.counts).toMatchObject({ waiting: 10, dropped: 20 });
+  });
+
+  test('may be dropped after all when a thousand others were deleted meanwhile: what is known of them is bounded', async () => {
+    const { queue, add } = byHand({ concurrency: 0 });
+    await queue.forget('a', async () => {});
+    for (let i = 0; i < 1000; i++) await queue.forget(`other ${i}`, async () => {});
+    add('a');
+    await queue.forgetIf('a', gone);
+    expect(queue.counts.dropped).toBe(10);
+  });
+
+  test.each(['trained', 'dropped'] as const)(
+    'are dropped by the next one after a training that %s them',
+    async (outcome) => {
+      const { queue, add, end, users } = byHand({ concurrency: 1 });
+      await queue.forget('a', async () => {});
+      add('a');
+      add('b');
+      add('a');
+      // What is dropped may have been saved, as when the connection dies meanwhile.
+      await end(outcome);
+      await queue.forgetIf('a', gone);
+      expect([users(), queue.counts.waiting]).toEqual([['b'], 10]);
+    },
+  );
+
+  test.each([false, undefined])(
+    'are dropped by the next one when the user was there again, or may have been: %s',
+    async (first) => {
+      const { queue, add } = byHand({ concurrency: 0 });
+      await queue.forget('a', async () => {});
+      add('a');
+      const answers = [first, true, true];
+      const ask = async () => answers.shift();
+      await queue.forgetIf('a', ask);
+      await queue.forgetIf('a', ask);
+      expect(queue.counts).toMatchObject({ waiting: 0, dropped: 10 });
+    },
+  );
+
+  test('are dropped by the next deletion when there was word of the user while nothing of them was here', async () => {
+    const { queue, add } = byHand({ concurrency: 0 });
+    await queue.forget('a', async () => {});
+    await queue.forgetIf('a', () => expect.fail('asked'));
+    add('a');
+    await queue.forgetIf('a', gone);
+    expect(queue.counts).toMatchObject({ waiting: 0, dropped: 10 });
+  });
+});
+
+test('nobody asks about a user of whom nothing is here', async () => {
+  const { queue, add, end } = byHand();
+  add('a');
+  await end('trained');
+  await queue.forgetIf('a', () => expect.fail('asked'));
+  await queue.forgetIf('b', () => expect.fail('asked'));
+});
+
+test('a question that has no answer ends with the drain', async () => {
+  const { queue, add } = byHand({ concurrency: 0, drainMs: 0 });
+  add('a');
+  const checked = queue.forgetIf('a', async () => undefined);
+  await queue.drain();
+  await checked;
+  // Nothing is left to ask about.
+  await queue.forgetIf('a', () => expect.fail('asked'));
+  expect(queue.counts.dropped).toBe(10);
+});
