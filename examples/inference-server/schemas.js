@@ -5,7 +5,8 @@ import { PROBLEM_JSON } from './problems.js';
 const UUID = '^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$';
 
 const id = { type: 'string', pattern: UUID };
-const name = { type: 'string', minLength: 1, maxLength: 100 };
+// What Postgres can store as text: no NUL, and no half of a surrogate pair.
+const name = { type: 'string', minLength: 1, maxLength: 100, pattern: '^[^\\0\\p{Surrogate}]*$' };
 const contentId = { type: 'string', minLength: 1, maxLength: 200 };
 const count = { type: 'integer', minimum: 0 };
 const number = { type: 'number' };

@@ -158,6 +158,70 @@ test('what Postgres could not take is trained again when it can, once, with what
   await proxy.close();
 });
 
+test('what the catalogue cannot answer for a moment is trained when it can', async () => {
+  let failing = ['preference', 'embedding'];
+  const unless = <T>(what: string, answer: T) => {
+    const [next] = failing;
+    if (next !== what) return answer;
+    failing = failing.slice(1);
+    throw new Error('the feature store restarts');
+  };
+  const flaky = {
+    preference: (id: string) => unless('preference', catalogue.preference(id)),
+    // The route asks for all of them at once.
+    embeddings: (ids: readonly string[]) => unless(ids.length === 1 ? 'embedding' : 'none', catalogue.embeddings(ids)),
+  };
+  const app = await serve({ catalogue: flaky, training: { retryMs: 1 } });
+  const id = randomUUID();
+  await post(app, id);
+  await waitFor(async () => (await waiting(app)) === 0);
+  expect(await eventCounts(app)).toEqual({ accepted: 10, waiting: 0, trained: 10, dropped: 0 });
+  expect(await metric(app, 'lora_trainings_total{result="CATALOGUE_UNAVAILABLE"}')).toBe(2);
+  expect(await latest(app, id)).toMatchObject({ version: 1, trainingIterations: 1 });
+});
+
+test('events of a content that has left the catalogue are dropped, and counted', async () => {
+  const without = {
+    ...catalogue,
+    embeddings: (ids: readonly string[]) => (ids.length === 1 ? [undefined] : catalogue.embeddings(ids)),
+  };
+  const app = await serve({ catalogue: without });
+  await post(app, randomUUID());
+  await waitFor(async () => (await waiting(app)) === 0);
+  expect(await eventCounts(app)).toEqual({ accepted: 10, waiting: 0, trained: 0, dropped: 10 });
+  expect(await metric(app, 'lora_trainings_total{result="EMBEDDING_UNUSABLE"}')).toBe(1);
+});
+
+test('whatever becomes of events, those that were accepted are those that wait, were trained or dropped', async () => {
+  const { app, gate, trained } = await gated(
+    { capacity: 30 },
+    { storage: await openStorage({ createMissingUsers: false }) },
+  );
+  const [known, unknown, poor] = [await bench.user(), randomUUID(), await bench.user()];
+  const counts = async () => {
+    const { accepted, ...ends } = await eventCounts(app);
+    expect(Object.values(ends).reduce((sum, count) => sum + count)).toBe(accepted);
+    return { accepted, ...ends };
+  };
+  const steps = [
+    await post(app, poor, 7),
+    await post(app, known),
+    await post(app, unknown),
+    // Pushes out those that are too few.
+    await post(app, known, 9),
+    // Is refused, and counts nowhere.
+    await ask(app, 'POST', `/v1/users/${known}/events`, { events: [...events, ...events] }),
+  ];
+  expect(steps.map(({ status }) => status)).toEqual([202, 202, 202, 202, 503]);
+  expect(await counts()).toEqual({ accepted: 36, waiting: 29, trained: 0, dropped: 7 });
+  gate.open();
+  await waitFor(() => trained.length === 1);
+  await waitFor(async () => (await counts()).waiting === 9);
+  expect(await counts()).toEqual({ accepted: 36, waiting: 9, trained: 10, dropped: 17 });
+  await ask(app, 'DELETE', `/v1/users/${known}/adapters`);
+  expect(await counts()).toEqual({ accepted: 36, waiting: 0, trained: 10, dropped: 26 });
+});
+
 test('what can never be trained on is given up, and the next is not', async () => {
   const { app, gate } = await gated({}, { storage: await openStorage({ createMissingUsers: false }) });
   gate.open();
