@@ -1,15 +1,32 @@
 // @ts-check
 /**
- * Every way in which Fastify can fail to answer, turned into a problem: errors of handlers and hooks, paths that are none,
- * and what is wrong before there is a route.
+ * Every way in which Fastify or Node can fail to answer, turned into a problem: errors of handlers and hooks, paths that are
+ * none, and what is wrong before there is a route.
+ * @import { IncomingMessage, ServerResponse } from 'node:http'
  * @import { Socket } from 'node:net'
  * @import { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
  */
 import { STATUS_CODES } from 'node:http';
 import { bodyOf, PROBLEM_JSON, Problem, problemOf, sendProblem } from './problems.js';
 
-/** @param {FastifyInstance} app */
-export function answerWithProblems(app) {
+/** Of Node's server: it would refuse requests without Host by itself. expectHttp does. */
+export const http = { requireHostHeader: false };
+
+/**
+ * @param {FastifyInstance} app
+ * @param {{ limited: boolean }} options limited: @fastify/rate-limit has a limit.
+ */
+export function answerWithProblems(app, { limited }) {
+  // On localhost Fastify listens with a second server, on ::1, that it shows to nobody: there Node refuses in its own way.
+  app.server.on(
+    'checkExpectation',
+    (/** @type {IncomingMessage} */ request, /** @type {ServerResponse} */ response) => {
+      // The body may come or not.
+      response.setHeader('connection', 'close');
+      app.routing(request, response);
+    },
+  );
+  app.addHook('preParsing', expectHttp);
   app.setErrorHandler((error, request, reply) => {
     const problem = problemOf(error);
     // A Problem was meant: what led to it was told where it happened.
@@ -18,26 +35,42 @@ export function answerWithProblems(app) {
   });
   app.after(() => {
     // Whoever tries out paths is a client like any other.
-    app.setNotFoundHandler({ preHandler: app.rateLimit() }, (_, reply) =>
+    const tried = limited ? { preHandler: app.rateLimit() } : {};
+    app.setNotFoundHandler(tried, (_, reply) =>
       sendProblem(reply, new Problem(404, 'NOT_FOUND', 'There is nothing here.')),
     );
   });
 }
 
 /**
- * Of a URL that cannot be decoded, say: no hook has run, and no serializer is chosen.
- * @param {Error} error
- * @param {FastifyRequest} _
- * @param {FastifyReply} reply
+ * What Node and Fastify leave to us, after the rate limit of a route; where there is none this comes first, and costs nothing.
+ * @param {FastifyRequest} request
  */
-export function frameworkErrors(error, _, reply) {
-  const { status, code } = problemOf(error);
-  // Its message quotes the URL.
-  const problem = new Problem(status, code, 'The URL cannot be understood.');
-  reply
-    .code(status)
-    .type(PROBLEM_JSON)
-    .send(JSON.stringify(bodyOf(problem)));
+async function expectHttp({ raw, headers: { host, expect = '100-continue' } }) {
+  if (raw.httpVersion !== '1.1') return;
+  if (host === undefined) throw new Problem(400, 'HOST_MISSING', 'A request of HTTP/1.1 has the header host.');
+  if (/(^|\W)100-continue(\W|$)/i.test(expect)) return;
+  throw new Problem(417, 'EXPECTATION_FAILED', 'This server knows no expectation but 100-continue.');
+}
+
+/**
+ * Of a URL that cannot be decoded, say: no hook has run, and no serializer is chosen.
+ * @param {{ limited: boolean }} options As of answerWithProblems.
+ */
+export function frameworkErrors({ limited }) {
+  return async (
+    /** @type {Error} */ error,
+    /** @type {FastifyRequest} */ request,
+    /** @type {FastifyReply} */ reply,
+  ) => {
+    const { status, code } = problemOf(error);
+    // Its message quotes the URL.
+    const unclear = new Problem(status, code, 'The URL cannot be understood.');
+    const { server } = request;
+    const counted = limited ? server.rateLimit().call(server, request, reply) : Promise.resolve();
+    const problem = await counted.then(() => unclear, problemOf);
+    sendProblem(reply.serializer(JSON.stringify), problem);
+  };
 }
 
 /** @type {Record<string, number>} */

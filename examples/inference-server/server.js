@@ -16,7 +16,7 @@ import { forgetDeleted } from './deletions.js';
 import { loggerOptions, RouteLog } from './logging.js';
 import { createMetrics, readFrom, timeRequests } from './metrics.js';
 import { listen, measuredLoad, readDegraded } from './observing.js';
-import { answerWithProblems, clientErrorHandler, frameworkErrors } from './problem-handlers.js';
+import { answerWithProblems, clientErrorHandler, frameworkErrors, http } from './problem-handlers.js';
 import { Problem } from './problems.js';
 import { ranker } from './ranking.js';
 import { adapterRoutes } from './routes/adapters.js';
@@ -65,6 +65,7 @@ export function buildServer({
 }) {
   expectGuarded(host, token);
   const limits = { capacity: 100_000, concurrency: 2, minEvents: 10, retryMs: 1000, drainMs: 10_000, ...training };
+  const limited = requestsPerSecond > 0;
   const metrics = createMetrics(registry);
   const app = Fastify({
     logger: loggerOptions({ level: logLevel, name, stream: logStream }),
@@ -77,8 +78,9 @@ export function buildServer({
     ajv: { customOptions: { removeAdditional: false, coerceTypes: false } },
     // Connections that are kept alive are served to the end of a shutdown, and then closed.
     return503OnClosing: false,
-    frameworkErrors,
+    frameworkErrors: frameworkErrors({ limited }),
     clientErrorHandler,
+    http,
   });
   app.removeContentTypeParser('text/plain');
 
@@ -103,13 +105,13 @@ export function buildServer({
   });
 
   app.register(rateLimit, {
-    global: requestsPerSecond > 0,
+    global: limited,
     max: requestsPerSecond,
     timeWindow: 1000,
     errorResponseBuilder: (_, { ttl }) =>
       new Problem(429, 'TOO_MANY_REQUESTS', 'Slow down.', { retryAfterS: Math.ceil(ttl / 1000) }),
   });
-  answerWithProblems(app);
+  answerWithProblems(app, { limited });
   timeRequests(app, metrics);
   app.register(async (open) => healthRoutes(open, storage, lifecycle));
   app.register(async (guarded) => {

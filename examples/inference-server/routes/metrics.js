@@ -12,8 +12,8 @@ import { answers, noQuery } from '../schemas.js';
  */
 export function metricsRoute(app, registry) {
   const schema = { querystring: noQuery, response: answers({ 200: { type: 'string' } }) };
-  const config = { rateLimit: /** @type {const} */ (false) };
-  app.get('/metrics', { schema, config, logLevel: 'warn' }, async (_, reply) =>
+  // Rate-limited, as probes are not: whoever guesses tokens may do so here.
+  app.get('/metrics', { schema, logLevel: 'warn' }, async (_, reply) =>
     reply.type(registry.contentType).send(await registry.metrics()),
   );
 }

@@ -1,6 +1,7 @@
 /** Who gets in: with the token only, nobody too often, and nobody from elsewhere into a server without one. */
 import { randomUUID } from 'node:crypto';
 import { expect, test } from 'vitest';
+import { waitFor } from '../../support/wait.js';
 import { ask, buildServer, candidates, problemOf, type Request, useServers } from './support.js';
 
 const { serve, openStorage } = useServers();
@@ -52,4 +53,27 @@ test('too many requests of one client are a 429 that says when to come again; gu
   expect(Number(headers['retry-after'])).toBe(1);
   expect(await problemOf(app, 'GET', '/nothing')).toEqual([429, 'too-many-requests']);
   for (let i = 0; i < 5; i++) expect((await ask(app, 'GET', '/healthz')).status).toBe(200);
+});
+
+test('a token is guessed at /metrics no faster than anywhere else, and URLs that are none count', async () => {
+  const requests: [Request, number][] = [
+    [['GET', '/metrics', undefined, { authorization: 'Bearer a-guess' }], 401],
+    [['GET', '/v1/%zz'], 400],
+  ];
+  for (const [request, status] of requests) {
+    const app = await serve({ token, requestsPerSecond: 3 });
+    const answers: number[] = [];
+    // However slow this machine is, four fit into a second at some time.
+    await waitFor(async () => answers.push((await problemOf(app, ...request))[0]) && answers.at(-1) === 429);
+    expect(new Set(answers)).toEqual(new Set([status, 429]));
+  }
+});
+
+test('with a limit of 0 there is none, for paths and URLs that are none either', async () => {
+  const app = await serve({ requestsPerSecond: 0 });
+  for (let i = 0; i < 3; i++) {
+    expect((await ask(app, ...rank)).status).toBe(200);
+    expect(await problemOf(app, 'GET', '/nothing')).toEqual([404, 'not-found']);
+    expect(await problemOf(app, 'GET', '/v1/%zz')).toEqual([400, 'bad-url']);
+  }
 });

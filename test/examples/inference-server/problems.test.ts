@@ -90,17 +90,40 @@ describe('what is wrong before a schema', () => {
     expect((await app.inject(`${user}/adapters/%zz`)).body).not.toContain(user.slice(10));
   });
 
-  test('what is no HTTP at all', async () => {
-    const listening = await serve();
-    await listening.listen({ port: 0 });
-    const socket = connect((listening.server.address() as AddressInfo).port, '127.0.0.1');
-    socket.write('HELLO\r\n\r\n');
-    let said = '';
-    socket.setEncoding('utf8').on('data', (text: string) => (said += text));
-    await once(socket, 'close');
-    const [head = '', body = ''] = said.split('\r\n\r\n');
-    expect(head).toMatch(/^HTTP\/1\.1 400 Bad Request\r\ncontent-type: application\/problem\+json/);
-    expect(JSON.parse(body)).toMatchObject({ status: 400, type: 'urn:lora-store:problem:bad-request' });
+  describe('what Node would answer in its own way', () => {
+    let port: number;
+    beforeAll(async () => {
+      const listening = await serve();
+      await listening.listen({ port: 0, host: '127.0.0.1' });
+      port = (listening.server.address() as AddressInfo).port;
+    });
+    /** Bytes as they are; the answer, once the server has closed the connection. */
+    const say = async (...lines: string[]) => {
+      const socket = connect(port, '127.0.0.1');
+      socket.write(`${lines.join('\r\n')}\r\n\r\n`);
+      let said = '';
+      socket.setEncoding('utf8').on('data', (text: string) => (said += text));
+      await once(socket, 'close');
+      const [head = '', body = ''] = said.split('\r\n\r\n');
+      return [head, JSON.parse(body)] as const;
+    };
+    const path = `POST ${user}/events HTTP/1.1`;
+    const cases: [string, string[], number, string][] = [
+      ['no HTTP at all', ['HELLO'], 400, 'bad-request'],
+      ['no Host', [path, 'connection: close', 'content-length: 2'], 400, 'host-missing'],
+      ['no Host, on no path', ['GET /nothing HTTP/1.1', 'connection: close'], 400, 'host-missing'],
+      ['another expectation', [path, 'host: here', 'expect: 200-ok', 'content-length: 2'], 417, 'expectation-failed'],
+    ];
+    test.each(cases)('%s', async (_, lines, status, type) => {
+      const [head, problem] = await say(...lines);
+      expect(head).toMatch(new RegExp(`^HTTP/1\\.1 ${status} .*content-type: application/problem\\+json`, 's'));
+      expect(problem).toMatchObject({ status, type: `urn:lora-store:problem:${type}`, detail: expect.any(String) });
+    });
+
+    test('HTTP/1.0 takes no Host, and its expectations mean nothing', async () => {
+      const [head, body] = await say('GET /healthz HTTP/1.0', 'expect: 200-ok');
+      expect([head.split('\r\n')[0], body]).toEqual(['HTTP/1.1 200 OK', { status: 'alive' }]);
+    });
   });
 });
 

@@ -87,7 +87,7 @@ export interface Answer {
   readonly headers: Record<string, unknown>;
 }
 
-export type Request = [method: 'GET' | 'POST' | 'DELETE', url: string, payload?: object, headers?: object];
+export type Request = [method: 'GET' | 'POST' | 'DELETE', url: string, payload?: object | undefined, headers?: object];
 
 /** An answer in JSON. */
 export async function ask(app: FastifyInstance, ...[method, url, payload, headers = {}]: Request): Promise<Answer> {
