@@ -6,6 +6,7 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { LoRAStorage } from 'lora-store';
 import { collectDefaultMetrics, Registry } from 'prom-client';
+import { onParentGone, tellParent } from './parent.js';
 import { buildServer } from './server.js';
 import { settings } from './settings.js';
 import { expectGuarded } from './token.js';
@@ -22,22 +23,28 @@ async function main() {
   const { host, port, namespace, drainMs, shutdownMs, ...rest } = settings(process.env);
   expectGuarded(host, rest.token);
   const lifecycle = { draining: false };
+  // A parent that is killed while this one begins: there is nothing to close yet.
+  /** @type {() => unknown} */
+  let end = () => process.exit();
+  onParentGone(() => end());
   const registry = new Registry();
   collectDefaultMetrics({ register: registry });
 
   const storage = await LoRAStorage.open({ createMissingUsers: true, namespace });
-  const app = buildServer({ storage, host, lifecycle, registry, observe: tellParent, ...rest });
+  // Half of the time is for what Postgres refuses meanwhile: then that is given up in good order.
+  const training = { drainMs: shutdownMs / 2 };
+  const app = buildServer({ storage, host, lifecycle, registry, training, observe: tellParent, ...rest });
 
-  /** Not ready; time to be taken out of rotation; requests and trainings end; then the storage closes. All of it in time. */
+  /** Not ready, with time to be taken out of rotation; then, in time, requests and trainings end, and the storage closes. */
   const shutDown = async () => {
     if (lifecycle.draining) return;
     lifecycle.draining = true;
+    app.log.info({ drainMs }, 'draining');
+    await delay(drainMs);
     const late = setTimeout(() => {
       app.log.error({ shutdownMs }, 'not closed in time');
       process.exit(1);
     }, shutdownMs);
-    app.log.info({ drainMs }, 'draining');
-    await delay(drainMs);
     await app.close();
     await storage.close();
     clearTimeout(late);
@@ -46,15 +53,9 @@ async function main() {
   };
   // A second one of the same kind does not wait.
   for (const signal of /** @type {const} */ (['SIGTERM', 'SIGINT'])) process.once(signal, shutDown);
-  if (process.send !== undefined) process.once('disconnect', shutDown);
+  end = shutDown;
 
   const url = await app.listen({ host, port });
   app.log.info({ url }, 'listening');
   tellParent({ type: 'listening', url });
-}
-
-/** @param {object} message */
-function tellParent(message) {
-  // Who has gone meanwhile need not hear it.
-  if (process.connected) process.send?.(message, undefined, undefined, () => undefined);
 }

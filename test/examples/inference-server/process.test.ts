@@ -5,6 +5,7 @@ import { once } from 'node:events';
 import { connect, type Socket } from 'node:net';
 import { fileURLToPath } from 'node:url';
 import { afterAll, expect, test } from 'vitest';
+import { proxyTo } from '../../storage/faults/support.js';
 import { redisUrl } from '../../support/redis.js';
 import { waitFor } from '../../support/wait.js';
 import { events, examples, type Message, useServers } from './support.js';
@@ -84,6 +85,29 @@ test('SIGTERM: not ready at once; the request under way and its training end; th
   expect(logged.at(-1).msg).toBe('closed');
 });
 
+test('DRAIN_MS takes nothing away from SHUTDOWN_MS', async () => {
+  const { child, said, ended, listening } = start({ DRAIN_MS: '1500', SHUTDOWN_MS: '1500' });
+  await listening();
+  child.kill('SIGTERM');
+  expect([await ended, said.err]).toEqual([0, '']);
+  expect(said.out).toContain('"msg":"closed"');
+});
+
+test('trainings that Postgres refuses are given up in time, and it exits well', async () => {
+  const proxy = await proxyTo(bench.postgresUrl);
+  const { child, said, ended, listening } = start({ DATABASE_URL: proxy.url(bench.postgresUrl), SHUTDOWN_MS: '6000' });
+  const url = await listening();
+  proxy.cut();
+  const body = JSON.stringify({ events });
+  const headers = { 'content-type': 'application/json' };
+  await fetch(`${url}/v1/users/${randomUUID()}/events`, { method: 'POST', headers, body });
+  await waitFor(() => said.out.includes('a training failed'));
+  child.kill('SIGTERM');
+  expect(await ended).toBe(0);
+  expect(said.out).toContain('"accepted":10,"waiting":0,"trained":0,"dropped":10,"msg":"drained"');
+  await proxy.close();
+});
+
 test('a request that does not end keeps it no longer than SHUTDOWN_MS', async () => {
   const { child, said, ended, listening } = start({ SHUTDOWN_MS: '200' });
   const { socket } = await halfRequest(await listening(), `/v1/users/${randomUUID()}/events`, '{}');
@@ -100,6 +124,19 @@ test('it ends with its parent', async () => {
   const exited = once(child, 'exit');
   child.disconnect();
   expect(await exited).toEqual([0, null]);
+});
+
+test('it ends with its parent, though it has not begun', async () => {
+  const proxy = await proxyTo(bench.postgresUrl);
+  // Slow, and not so slow that the storage would not open.
+  proxy.delay(100);
+  const { child, said } = start({ DATABASE_URL: proxy.url(bench.postgresUrl) });
+  await waitFor(() => proxy.connections > 0);
+  const exited = once(child, 'exit');
+  child.disconnect();
+  expect(await exited).toEqual([0, null]);
+  expect(said.out).toBe('');
+  await proxy.close();
 });
 
 test('what it cannot begin with is one line that says what to do', async () => {

@@ -158,6 +158,28 @@ test('what Postgres could not take is trained again when it can, once, with what
   await proxy.close();
 });
 
+test('a server that closes goes on trying what Postgres could not take', async () => {
+  const proxy = await proxyTo(bench.postgresUrl);
+  const storage = await openStorage({ postgres: proxy.url(bench.postgresUrl), redis: false });
+  const lines: string[] = [];
+  const logStream = { write: (line: string) => void lines.push(line) };
+  const { app, gate, trained } = await gated({ retryMs: 20 }, { storage, logStream, logLevel: 'info' });
+  const failures = () => lines.filter((line) => line.includes('a training failed')).length;
+  await post(app, randomUUID());
+  proxy.cut();
+  gate.open();
+  await waitFor(() => failures() > 0);
+  const closing = app.close();
+  const before = failures();
+  await waitFor(() => failures() > before + 1);
+  proxy.heal();
+  await closing;
+  expect(trained.map(({ events }) => events)).toEqual([10]);
+  expect(lines.at(-1)).toContain('"accepted":10,"waiting":0,"trained":10,"dropped":0,"msg":"drained"');
+  await storage.close();
+  await proxy.close();
+});
+
 test('what the catalogue cannot answer for a moment is trained when it can', async () => {
   let failing = ['preference', 'embedding'];
   const unless = <T>(what: string, answer: T) => {
