@@ -1,10 +1,10 @@
 // @ts-check
-/** A process that asks: node load.js <url> <path> <seconds> <body>. ':id' in the path is a user, each as likely as another. */
+/** A process that asks: node load.js <url> <path> <seconds> <users> <body>. ':id' in the path is a user, each as likely as another. */
 import autocannon from 'autocannon';
-import { USERS, userAt } from './users.js';
+import { userAt } from './users.js';
 
 const CONNECTIONS = 10;
-const [url = '', path = '', seconds, body] = process.argv.slice(2);
+const [url = '', path = '', seconds, users, body] = process.argv.slice(2);
 
 /** @type {import('autocannon').Request} */
 const request = path.includes(':id')
@@ -12,7 +12,7 @@ const request = path.includes(':id')
       method: 'POST',
       headers: { 'content-type': 'application/json' },
       body,
-      setupRequest: (one) => ({ ...one, path: path.replace(':id', userAt(Math.floor(Math.random() * USERS))) }),
+      setupRequest: (one) => ({ ...one, path: path.replace(':id', userAt(Math.floor(Math.random() * Number(users)))) }),
     }
   : { path };
 const { requests, latency, errors, non2xx } = await autocannon({

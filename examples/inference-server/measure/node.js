@@ -1,28 +1,35 @@
 // @ts-check
-/** The server, over lora-store or over pg alone (node node.js pg), as a child of measure.js. */
+/** The server, as a child of measure.js: node node.js <lora-store|pg> <users> <share of them that memory holds>. */
 import { decodeAdapter, encodeAdapter, LoRAStorage, UserLoRAAdapter } from 'lora-store';
 import pg from 'pg';
+import { onParentGone } from '../parent.js';
 import { buildServer } from '../server.js';
-import { USERS, userAt } from './users.js';
+import { userAt } from './users.js';
 
-const HIT_RATE = 0.95;
+const [reads, users, hitRate] = process.argv.slice(2);
 const BYTES = encodeAdapter(new UserLoRAAdapter(userAt(0))).length;
 
+// measure.js may be killed at any moment.
+onParentGone(() => process.exit());
+
 // Users are asked for with equal probability, so a share of them in memory is that share of hits.
-const storage = await LoRAStorage.open({ memory: { maxBytes: Math.round(HIT_RATE * USERS * BYTES) } });
+const maxBytes = Math.round(Number(hitRate) * Number(users) * BYTES);
+const namespace = process.env.LORA_STORE_NAMESPACE || 'lora';
+const storage = await LoRAStorage.open({ memory: { maxBytes }, namespace });
 const pool = new pg.Pool({ connectionString: process.env.DATABASE_URL });
 const app = buildServer({
-  storage: process.argv[2] === 'pg' ? readingEachTime(storage) : storage,
+  storage: reads === 'pg' ? readingEachTime(storage) : storage,
   logLevel: 'warn',
   requestsPerSecond: 0,
 });
 const url = await app.listen({ host: '127.0.0.1', port: 0 });
-process.send?.({ url });
+if (process.send === undefined) console.log(url);
+else process.send({ url });
 process.on('message', () => process.send?.(storage.cacheStats().memory));
 process.once('SIGTERM', async () => {
   await app.close();
   await Promise.all([storage.close(), pool.end()]);
-  process.disconnect();
+  process.exit();
 });
 
 /**

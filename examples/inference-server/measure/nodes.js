@@ -12,10 +12,11 @@ const program = fileURLToPath(new URL('node.js', import.meta.url));
 /**
  * @param {Closing} closing
  * @param {'lora-store' | 'pg'} reads
+ * @param {{ users: number, hitRate: number }} scale
  * @param {NodeJS.ProcessEnv} env
  */
-export async function startNode(closing, reads, env) {
-  const child = fork(program, [reads], { env: { ...process.env, ...env } });
+export async function startNode(closing, reads, { users, hitRate }, env) {
+  const child = fork(program, [reads, String(users), String(hitRate)], { env: { ...process.env, ...env } });
   const ended = once(child, 'exit');
   closing.add(async () => {
     child.kill();
