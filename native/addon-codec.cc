@@ -49,8 +49,18 @@ void Tell(const lora_store::Facts& facts, const View& out) {
   values[kTrainingIterations] = static_cast<double>(facts.training_iterations);
 }
 
+// Zero, and the facts of a valid record in the array; or the code, and in the array the offset. work(facts, checksum) sees
+// the weights of a record whose other bytes are in order.
+template <typename Work>
+Napi::Value Examine(Napi::Env env, const View& bytes, const View& out, Work work) {
+  lora_store::Facts facts{};
+  lora_store::Result result = lora_store::Inspect(bytes.bytes(), bytes.length, lora_store::Precision::kSingle, &facts);
+  if (result.status == lora_store::Status::kOk) result = work(facts);
+  if (result.status == lora_store::Status::kOk) Tell(facts, out);
+  return Answer(env, result, out);
+}
+
 // verify(bytes: Uint8Array, facts: Float64Array, seed?: number, expected?: number): number
-// Zero, and the facts of a valid record in the array; or the code, and in the array the offset.
 Napi::Value Verify(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
   View bytes;
@@ -61,19 +71,38 @@ Napi::Value Verify(const Napi::CallbackInfo& info) {
       !TakeChecksum(info, 2, &checksum, &summed)) {
     return env.Undefined();
   }
-  lora_store::Facts facts{};
-  lora_store::Result result = lora_store::Inspect(bytes.bytes(), bytes.length, lora_store::Precision::kSingle, &facts);
-  if (result.status == lora_store::Status::kOk) {
-    result = lora_store::Verify(bytes.bytes(), bytes.length, facts, summed ? &checksum : nullptr);
-  }
-  if (result.status == lora_store::Status::kOk) Tell(facts, out);
-  return Answer(env, result, out);
+  return Examine(env, bytes, out, [&](const lora_store::Facts& facts) {
+    return lora_store::Verify(bytes.bytes(), bytes.length, facts, summed ? &checksum : nullptr);
+  });
 }
 
-// decode(bytes: Uint8Array, facts: Float64Array, seed?: number, expected?: number): Buffer | number, and so decodeHalf.
-// The private copy of a valid record, its facts in the array; or the code, and in the array the offset.
-template <lora_store::Precision kPrecision>
+// decode(bytes: Uint8Array, facts: Float64Array, target: Uint8Array, seed?: number, expected?: number): number
+// As verify, and copies the record into target, which is of its length, on the way; of no use after a failure.
 Napi::Value Decode(const Napi::CallbackInfo& info) {
+  const Napi::Env env = info.Env();
+  View bytes;
+  View out;
+  View target;
+  lora_store::Checksum checksum{};
+  bool summed = false;
+  if (!TakeView(info, 0, napi_uint8_array, &bytes) || !TakeFacts(info, 1, &out) ||
+      !TakeView(info, 2, napi_uint8_array, &target) || !TakeChecksum(info, 3, &checksum, &summed)) {
+    return env.Undefined();
+  }
+  if (target.length != bytes.length || Overlap(target, target.length, bytes, bytes.length) ||
+      Overlap(target, target.length, out, sizeof(double) * out.length)) {
+    Misfit(env, "the target is not as long as the bytes, or overlaps what is read");
+    return env.Undefined();
+  }
+  return Examine(env, bytes, out, [&](const lora_store::Facts& facts) {
+    return lora_store::Copy(bytes.bytes(), bytes.length, facts, summed ? &checksum : nullptr, target.bytes());
+  });
+}
+
+// decodeHalf(bytes: Uint8Array, facts: Float64Array, seed?: number, expected?: number): Buffer | number
+// The record of a valid half, its facts in the array; or the code, and in the array the offset. It is made here, since only
+// a look at the bytes tells how long it is.
+Napi::Value DecodeHalf(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
   View bytes;
   View out;
@@ -85,22 +114,20 @@ Napi::Value Decode(const Napi::CallbackInfo& info) {
   }
 
   lora_store::Facts facts{};
-  lora_store::Result result = lora_store::Inspect(bytes.bytes(), bytes.length, kPrecision, &facts);
+  lora_store::Result result = lora_store::Inspect(bytes.bytes(), bytes.length, lora_store::Precision::kHalf, &facts);
   if (result.status != lora_store::Status::kOk) return Answer(env, result, out);
 
   size_t size = 0;
-  napi_value copy = nullptr;
+  napi_value record = nullptr;
   void* target = nullptr;
-  if (!lora_store::EncodedSize(facts, &size) || napi_create_buffer(env, size, &target, &copy) != napi_ok) {
+  if (!lora_store::EncodedSize(facts, &size) || napi_create_buffer(env, size, &target, &record) != napi_ok) {
     Refuse(env, "no memory for the record");
     return env.Undefined();
   }
-  const auto move = kPrecision == lora_store::Precision::kHalf ? lora_store::Expand : lora_store::Copy;
-  result = move(bytes.bytes(), bytes.length, facts, summed ? &checksum : nullptr, static_cast<uint8_t*>(target));
+  result = lora_store::Expand(bytes.bytes(), bytes.length, facts, summed ? &checksum : nullptr, static_cast<uint8_t*>(target));
   if (result.status != lora_store::Status::kOk) return Answer(env, result, out);
-
   Tell(facts, out);
-  return Napi::Value(env, copy);
+  return Napi::Value(env, record);
 }
 
 // halve(record: Uint8Array): Buffer | undefined
@@ -223,8 +250,8 @@ Napi::Value ReadEntryHeader(const Napi::CallbackInfo& info) {
 
 void AddCodec(Napi::Env env, Napi::Object exports) {
   exports.Set("verify", Napi::Function::New<Verify>(env, "verify"));
-  exports.Set("decode", Napi::Function::New<Decode<lora_store::Precision::kSingle>>(env, "decode"));
-  exports.Set("decodeHalf", Napi::Function::New<Decode<lora_store::Precision::kHalf>>(env, "decodeHalf"));
+  exports.Set("decode", Napi::Function::New<Decode>(env, "decode"));
+  exports.Set("decodeHalf", Napi::Function::New<DecodeHalf>(env, "decodeHalf"));
   exports.Set("halve", Napi::Function::New<Halve>(env, "halve"));
   exports.Set("encode", Napi::Function::New<Encode>(env, "encode"));
   exports.Set("readEntryHeader", Napi::Function::New<ReadEntryHeader>(env, "readEntryHeader"));

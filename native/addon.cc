@@ -6,7 +6,7 @@
 namespace {
 
 // Raised with every change of a signature or a meaning, so that an addon built from other sources is recognised.
-constexpr int kInterface = 6;
+constexpr int kInterface = 7;
 
 Napi::Object Init(Napi::Env env, Napi::Object exports) {
   exports.Set("interface", Napi::Number::New(env, kInterface));

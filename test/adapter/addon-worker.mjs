@@ -10,7 +10,8 @@ const ROWS = 20_000;
 
 function ready(addon, bytes) {
   const facts = new Float64Array(6);
-  const record = addon.decode(bytes, facts);
+  const record = Buffer.alloc(bytes.length);
+  addon.decode(bytes, facts, record);
   const [rank, inputDim, outputDim] = facts;
   const base = new Float32Array(record.buffer, record.byteOffset + 48, rank * inputDim);
   const user = new Float32Array(record.buffer, record.byteOffset + 72 + base.byteLength, outputDim * rank);
@@ -49,7 +50,7 @@ export function everything(addon, bytes) {
 
 /** What a thread may be stopped in; each is called again and again. */
 export const endless = {
-  decode: ({ addon, bytes, facts }) => addon.decode(bytes, facts),
+  decode: ({ addon, bytes, facts, target }) => addon.decode(bytes, facts, target),
   halve: ({ addon, record }) => addon.halve(record),
   decodeHalf: ({ addon, half, facts }) => addon.decodeHalf(half, facts),
   encode: ({ addon, target, id, facts, base, user }) => addon.encode(target, id, facts, base, user),
@@ -63,7 +64,7 @@ export const endless = {
   readEntryHeader: ({ addon, record }) => addon.readEntryHeader(record, 'key', new Float64Array(9)),
   refusals: ({ addon, facts }) => {
     try {
-      addon.decode('bytes', facts);
+      addon.decode('bytes', facts, new Uint8Array(5));
     } catch {}
   },
   kernels: ({ addon }) => addon.kernels(),

@@ -14,7 +14,14 @@ function detached(length: number): Uint8Array {
   return array;
 }
 
-describe.each(['decode', 'verify'] as const)('%s', (name) => {
+const target = () => new Uint8Array(bytes.length);
+const decode = native.decode as (...args: unknown[]) => unknown;
+
+describe.each([
+  ['verify', native.verify as (...args: unknown[]) => unknown],
+  ['decode', (bytes: unknown, facts: unknown, ...checksum: unknown[]) => decode(bytes, facts, target(), ...checksum)],
+  ['decodeHalf', native.decodeHalf as (...args: unknown[]) => unknown],
+])('%s', (_, call) => {
   test.each([
     ['nothing', []],
     ['undefined', [undefined, facts()]],
@@ -31,12 +38,37 @@ describe.each(['decode', 'verify'] as const)('%s', (name) => {
     ['a seed without a checksum', [bytes, facts(), 0]],
     ['a checksum that is no number', [bytes, facts(), 0, '0']],
   ])('throws a TypeError on %s', (_, args) => {
-    expect(() => native[name](...(args as Parameters<Addon['decode']>))).toThrow(TypeError);
+    expect(() => call(...args)).toThrow(TypeError);
+  });
+});
+
+describe('decode', () => {
+  test('fills the target; what follows its arguments is ignored', () => {
+    const copy = target();
+    expect(decode(bytes, facts(), copy, undefined, undefined, 3)).toBe(0);
+    expect(Buffer.from(copy)).toEqual(bytes);
   });
 
-  test('ignores what follows its arguments', () => {
-    const call = native[name] as (...args: unknown[]) => unknown;
-    expect(call(bytes, facts(), undefined, undefined, 3)).toEqual(name === 'decode' ? bytes : 0);
+  test.each([
+    ['none', undefined],
+    ['a shared one', shared(100)],
+    ['a detached one', detached(100)],
+    ['one of another type', new Float32Array(25)],
+    ['a number', 100],
+  ])('throws a TypeError on a target that is %s', (_, wrong) => {
+    expect(() => decode(bytes, facts(), wrong)).toThrow(TypeError);
+  });
+
+  const memory = new ArrayBuffer(200);
+  new Uint8Array(memory).set(bytes);
+  test.each([
+    ['too short', bytes, facts(), new Uint8Array(99)],
+    ['too long', bytes, facts(), new Uint8Array(101)],
+    ['the bytes themselves', new Uint8Array(memory, 0, 100), facts(), new Uint8Array(memory, 0, 100)],
+    ['partly the bytes', new Uint8Array(memory, 0, 100), facts(), new Uint8Array(memory, 99, 100)],
+    ['partly the facts', bytes, new Float64Array(memory, 152, 6), new Uint8Array(memory, 100, 100)],
+  ])('throws a RangeError on a target that is %s', (_, ...args) => {
+    expect(() => decode(...args)).toThrow(RangeError);
   });
 });
 
@@ -178,7 +210,7 @@ describe('memory that two arguments share', () => {
     const fixed = new Uint8Array(buffer, 40, 40);
     buffer.resize(60);
     // Out of bounds altogether: an array without bytes, which is no record.
-    expect(native.decode(fixed, facts())).toBe(1);
+    expect(native.decode(fixed, facts(), new Uint8Array(0))).toBe(1);
   });
 });
 
