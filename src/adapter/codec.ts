@@ -18,9 +18,6 @@ import {
 
 export { codec } from './implementation.js';
 
-/** Of an adopted record's own bytes: a header, and what a client's protocol puts around a reply. */
-const MOST_BESIDE = 1 / 16;
-
 /**
  * bincode 1.3 record (docs/format.md), in a Buffer of the caller's own; 41,052 bytes at the default shape. Throws
  * InvalidAdapterError on NaN or infinity, and on a trainingIterations that is no integer from 0 to 2^53 - 1.
@@ -48,13 +45,13 @@ export function decodeRecord(bytes: Uint8Array, checksum?: Checksum): AdapterRec
 
 /**
  * decodeRecord() of bytes that are nobody else's from now on: without a copy, unless they lie where no Float32Array may, or
- * much else lies in their memory, which the record would keep.
+ * with more than mostBeside other bytes in their ArrayBuffer. Those might be somebody's, who may transfer it to a worker.
  */
-export function adoptRecord(bytes: Buffer, checksum?: Checksum): AdapterRecord {
+export function adoptRecord(bytes: Buffer, mostBeside: number, checksum?: Checksum): AdapterRecord {
   expectBytes(bytes);
   const { codec } = implementation;
   const beside = bytes.buffer.byteLength - bytes.length;
-  const tidy = bytes.byteOffset % 4 === 0 && beside <= bytes.length * MOST_BESIDE;
+  const tidy = bytes.byteOffset % 4 === 0 && beside <= mostBeside;
   return tidy ? codec.adopt(bytes, checksum) : codec.decode(bytes, checksum);
 }
 

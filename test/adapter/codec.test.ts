@@ -112,6 +112,7 @@ describe.each(codecs)('%s codec', (_, codec) => {
 });
 
 describe('adoptRecord', () => {
+  const MOST = 58;
   const golden = goldenBytes('seed-8x512-768.bin');
   const checksum = { seed: 3, expected: crc32c(golden, 3) };
   /** These bytes in memory of their own, so far into it, with so much behind them. */
@@ -124,9 +125,10 @@ describe('adoptRecord', () => {
   test.each([
     ['alone', 0, 0],
     ['behind a header', 56, 2],
+    ['with all that may be beside them', 0, MOST],
   ])('keeps the bytes themselves: %s', (_, at, behind) => {
     const bytes = inMemory(at, behind);
-    const record = adoptRecord(bytes, checksum);
+    const record = adoptRecord(bytes, MOST, checksum);
     expect(record).toEqual(decodeRecord(golden));
     expect(record.bytes).toBe(bytes);
     expect([record.base.buffer, record.user.buffer]).toEqual([bytes.buffer, bytes.buffer]);
@@ -134,11 +136,11 @@ describe('adoptRecord', () => {
 
   test.each([
     ['where no float may lie', 57, 0],
-    ['with more than a sixteenth beside them', 0, Math.ceil(golden.length / 16)],
+    ['with one byte more beside them', 0, MOST + 1],
     ['in the middle of much else', 4096, 4096],
   ])('copies bytes %s', (_, at, behind) => {
     const bytes = inMemory(at, behind);
-    const record = adoptRecord(bytes, checksum);
+    const record = adoptRecord(bytes, MOST, checksum);
     expect(record).toEqual(decodeRecord(golden));
     expect(record.bytes.buffer.byteLength).toBe(golden.length);
     bytes.fill(0);
@@ -149,11 +151,11 @@ describe('adoptRecord', () => {
     const bytes = inMemory(0, 0);
     bytes.writeFloatLE(Number.NaN, 48);
     for (const sum of [undefined, checksum]) {
-      expect(() => adoptRecord(bytes, sum)).toThrow(thrownBy(() => decodeRecord(bytes, sum)));
+      expect(() => adoptRecord(bytes, MOST, sum)).toThrow(thrownBy(() => decodeRecord(bytes, sum)));
     }
     const shared = Buffer.from(new SharedArrayBuffer(golden.length));
-    expect(() => adoptRecord(shared)).toThrow('SharedArrayBuffer');
-    expect(() => adoptRecord('bytes' as unknown as Buffer)).toThrow(InvalidAdapterError);
+    expect(() => adoptRecord(shared, MOST)).toThrow('SharedArrayBuffer');
+    expect(() => adoptRecord('bytes' as unknown as Buffer, MOST)).toThrow(InvalidAdapterError);
   });
 });
 

@@ -5,6 +5,7 @@
 #include "../../../native/copy.h"
 #include "../../../native/crc32c.h"
 #include "../check.h"
+#include "../paths.h"
 #include "../records.h"
 
 using namespace lora_store;
@@ -134,6 +135,27 @@ void RefusesAWeightWhereverItIs() {
   }
 }
 
+// On lanes of every kind, also those that are not the best of this CPU.
+void EveryPathSeesEveryWeight() {
+  for (const Kernels* kernels : AllPaths()) {
+    for (size_t count = 0; count < 70; count++) {
+      std::vector<float> weights = WeightsOf(count + 1);
+      for (size_t bad = 0; bad <= count; bad++) {
+        for (const float kind : kBadFloats) {
+          const float good = weights[bad];
+          weights[bad] = kind;  // The last one lies behind the end.
+          Room source(reinterpret_cast<const uint8_t*>(weights.data()), 4 * count, bad);
+          Room target(4 * count, count);
+          CHECK(kernels->finite(source.bytes(), count) == (bad == count));
+          CHECK(kernels->copy_finite(source.bytes(), count, target.bytes()) == (bad == count));
+          CHECK(target.Is(source.bytes()));
+          weights[bad] = good;
+        }
+      }
+    }
+  }
+}
+
 void CopiesTheSameInPieces(size_t count, size_t bad, size_t target_at) {
   std::vector<float> weights = WeightsOf(count + 1);
   const bool finite = bad >= count;
@@ -180,5 +202,6 @@ int main() {
   WritesARecordFromItsParts();
   RefusesAWeightWhereverItIs();
   RefusesAWrongChecksum();
+  EveryPathSeesEveryWeight();
   CopiesTheSameInPieces();
 }
