@@ -15,6 +15,8 @@ const MIX_WITHOUT_DELETE: Mix = { load: 0.9, save: 0.07, list: 0.03 };
 
 const HIT_RATE = 0.9;
 const SHARE = 0.7;
+/** Where hardly a request waits for another: what is left is not the queue's. */
+const CALM_SHARE = 0.2;
 const AT_MOST = 1_000;
 const CALLERS = [1, 10, 100, AT_MOST];
 /** Rates that are tried, as shares of what callers in a closed loop got: from there, times that, to there, then between. */
@@ -38,9 +40,10 @@ export default {
       const steps = new Ladder(bench, fleet, users);
       const sustained = await steps.highest(most);
       const stretch = await steps.at(SHARE * sustained, 0.2 * bench.seconds);
+      const calm = await steps.at(CALM_SHARE * sustained, 0.1 * bench.seconds);
       const idle = await steps.idle(SHARE * sustained, 0.08 * bench.seconds);
       steps.curve();
-      report(bench, stretch, idle, sustained);
+      report(bench, { stretch, calm, idle }, sustained);
     } finally {
       await fleet.close();
     }
@@ -136,12 +139,24 @@ class Ladder {
   }
 }
 
+function atCalm({ latency }: Stretch, operation: Operation): string {
+  const of = latency[operation];
+  const p99 = of === undefined ? 'unknown' : (of.p99 / 1000).toFixed(1);
+  return `${p99} at ${CALM_SHARE * 100} % (${of?.count ?? 0} calls)`;
+}
+
 function isSustained({ latency, failures, backlog, arrivals }: Stretch): boolean {
   const p99 = Math.max(...Object.values(latency).map((of) => of?.p99 ?? 0));
   return Object.keys(failures).length === 0 && backlog <= BACKLOG * arrivals && p99 <= BOUND_US;
 }
 
-function report(bench: Bench, stretch: Stretch, idle: Stretch, sustained: number): void {
+interface Stretches {
+  readonly stretch: Stretch;
+  readonly calm: Stretch;
+  readonly idle: Stretch;
+}
+
+function report(bench: Bench, { stretch, calm, idle }: Stretches, sustained: number): void {
   const nothing = idle.latency.load;
   if (nothing === undefined) throw new Error('nothing arrived');
   assert.deepEqual(stretch.failures, {}, 'every request was answered');
@@ -163,7 +178,7 @@ function report(bench: Bench, stretch: Stretch, idle: Stretch, sustained: number
       '<',
       bound,
       p99,
-      p99 < bound ? undefined : `${latency.count} calls; ${floor}; ${delay(stretch)}`,
+      p99 < bound ? undefined : `${latency.count} calls; ${atCalm(calm, operation)}; ${floor}; ${delay(stretch)}`,
     );
   }
   const { loads, cpu } = { loads: stretch.completed, cpu: stretch.cost.cpuMicroseconds };
