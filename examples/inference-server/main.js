@@ -3,6 +3,7 @@
  * The process: settings from the environment, a storage, the server over it, and the end of all of them. A parent that forked
  * it (process.send) is told what it observes, and takes it along when it ends.
  */
+import { lookup } from 'node:dns/promises';
 import { setTimeout as delay } from 'node:timers/promises';
 import { LoRAStorage } from 'lora-store';
 import { collectDefaultMetrics, Registry } from 'prom-client';
@@ -20,7 +21,8 @@ try {
 }
 
 async function main() {
-  const { host, port, namespace, drainMs, shutdownMs, ...rest } = settings(process.env);
+  const { host: wanted, port, namespace, drainMs, shutdownMs, ...rest } = settings(process.env);
+  const host = await oneAddress(wanted);
   expectGuarded(host, rest.token);
   const lifecycle = { draining: false };
   // A parent that is killed while this one begins: there is nothing to close yet.
@@ -42,13 +44,14 @@ async function main() {
     app.log.info({ drainMs }, 'draining');
     await delay(drainMs);
     const late = setTimeout(() => {
-      app.log.error({ shutdownMs }, 'not closed in time');
+      app.log.error({ shutdownMs }, 'not ended in time');
       process.exit(1);
     }, shutdownMs);
     await app.close();
     await storage.close();
-    clearTimeout(late);
     app.log.info('closed');
+    // Whatever else holds this process is ended all the same.
+    late.unref();
     if (process.connected) process.disconnect();
   };
   // A second one of the same kind does not wait.
@@ -58,4 +61,12 @@ async function main() {
   const url = await app.listen({ host, port });
   app.log.info({ url }, 'listening');
   tellParent({ type: 'listening', url });
+}
+
+/**
+ * For localhost, which has two, Fastify would open a second server, whose requests nobody waits for when it closes.
+ * @param {string} host
+ */
+async function oneAddress(host) {
+  return host === 'localhost' ? (await lookup(host)).address : host;
 }

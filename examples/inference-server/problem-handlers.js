@@ -17,7 +17,6 @@ export const http = { requireHostHeader: false };
  * @param {{ limited: boolean }} options limited: @fastify/rate-limit has a limit.
  */
 export function answerWithProblems(app, { limited }) {
-  // On localhost Fastify listens with a second server, on ::1, that it shows to nobody: there Node refuses in its own way.
   app.server.on(
     'checkExpectation',
     (/** @type {IncomingMessage} */ request, /** @type {ServerResponse} */ response) => {

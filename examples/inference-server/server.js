@@ -32,6 +32,7 @@ import { TrainingQueue } from './training-queue.js';
  * @typedef {object} ServerOptions
  * @property {LoRAStorage} storage
  * @property {string} [host] Where it is going to listen. Default 127.0.0.1; any that is not loopback takes a token.
+ *   Listen at an address: on localhost Fastify has a second server, which `app.close()` does not wait for.
  * @property {string | undefined} [token]
  * @property {Catalogue} [catalogue]
  * @property {Observe} [observe] Hears of loads, trainings, rollbacks and events of the storage. Must not throw.

@@ -17,12 +17,13 @@ afterAll(() => {
   for (const child of children) child.kill('SIGKILL');
 });
 
-function start(env: NodeJS.ProcessEnv) {
+/** preload: a program that runs in the process before the server. */
+function start(env: NodeJS.ProcessEnv, preload?: string) {
   const servers = { DATABASE_URL: bench.postgresUrl, REDIS_URL: redisUrl(), LORA_STORE_NAMESPACE: bench.namespace };
   const child = fork(fileURLToPath(new URL('main.js', examples)), [], {
     env: { ...process.env, ...servers, PORT: '0', NODE_NAME: 'one', LORA_STORE_API_TOKEN: '', ...env },
     stdio: ['ignore', 'pipe', 'pipe', 'ipc'],
-    execArgv: [],
+    execArgv: preload === undefined ? [] : ['--import', `data:text/javascript,${encodeURIComponent(preload)}`],
   });
   children.push(child);
   const said = { out: '', err: '', messages: [] as Message[] };
@@ -114,7 +115,38 @@ test('a request that does not end keeps it no longer than SHUTDOWN_MS', async ()
   socket.on('error', () => undefined);
   child.kill('SIGTERM');
   expect(await ended).toBe(1);
-  expect(said.out).toContain('not closed in time');
+  expect(said.out).toContain('not ended in time');
+});
+
+test('what holds the process once all is closed does so no longer than SHUTDOWN_MS', async () => {
+  const { child, said, ended, listening } = start({ SHUTDOWN_MS: '2000' }, 'setInterval(() => {}, 1000)');
+  await listening();
+  child.kill('SIGTERM');
+  expect(await ended).toBe(1);
+  expect(said.out).toMatch(/"msg":"closed".*not ended in time/s);
+});
+
+test('on localhost it listens at one address, and so closes all that it has', async () => {
+  // As most machines say, and not each.
+  const two = `
+    import dns from 'node:dns';
+    const { lookup } = dns;
+    const addresses = [{ address: '127.0.0.1', family: 4 }, { address: '::1', family: 6 }];
+    dns.lookup = (name, options, done) => name === 'localhost' && options.all ? done(null, addresses) : lookup(name, options, done);
+  `;
+  const { child, ended, listening } = start({ HOST: 'localhost' }, two);
+  const port = Number(new URL(await listening()).port);
+  const opens = (host: string) => {
+    const socket = connect(port, host);
+    const opened = once(socket, 'connect').then(
+      () => true,
+      () => false,
+    );
+    return opened.finally(() => socket.destroy());
+  };
+  expect((await Promise.all(['127.0.0.1', '::1'].map(opens))).filter(Boolean)).toEqual([true]);
+  child.kill('SIGTERM');
+  expect(await ended).toBe(0);
 });
 
 test('it ends with its parent', async () => {
