@@ -35,7 +35,7 @@ export class TrainingQueue {
   #gone = new Set();
   /** @type {Promise<void> | undefined} */
   #pause;
-  #until = Number.POSITIVE_INFINITY;
+  #isOver = false;
   #turned = () => {};
 
   /**
@@ -114,17 +114,22 @@ export class TrainingQueue {
 
   /** Trains whatever is enough, again where it takes that, for `drainMs`; gives up the rest. */
   async drain() {
-    this.#until = performance.now() + this.#limits.drainMs;
+    // Where a user is held, and nobody trains, no turn comes.
+    const timer = setTimeout(() => this.#giveUp(), this.#limits.drainMs);
+    if (this.#limits.drainMs === 0) this.#giveUp();
     while (this.#running.size > 0 || (this.#lots.ready > 0 && !this.#isOver)) {
       await new Promise((resolve) => {
         this.#turned = () => resolve(undefined);
       });
     }
+    clearTimeout(timer);
+    this.#isOver = true;
     this.#lots.drop();
   }
 
-  get #isOver() {
-    return performance.now() >= this.#until;
+  #giveUp() {
+    this.#isOver = true;
+    this.#turned();
   }
 
   /** Whatever may begin. To be called when anything has come or ended. */

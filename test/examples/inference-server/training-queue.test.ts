@@ -2,7 +2,7 @@
 import { expect, test } from 'vitest';
 import { integerBelow, seeded } from '../../support/adapters.js';
 import { waitFor } from '../../support/wait.js';
-import { byHand } from './by-hand.js';
+import { byHand, signal } from './by-hand.js';
 
 test('a drain tries again what was refused, and gives up what is too little', async () => {
   const { queue, add, end } = byHand();
@@ -24,6 +24,22 @@ test('a drain whose time is up waits for the training under way, and begins none
   await end('trained');
   await drained;
   expect([users(), queue.counts]).toEqual([[], { accepted: 20, waiting: 0, trained: 10, dropped: 10 }]);
+});
+
+test('a drain waits for no longer than its time for a user of whom it is not known whether they are gone', async () => {
+  const { queue, add, users } = byHand({ drainMs: 50 });
+  // 1. It is asked, and Postgres does not answer. 2. What waits becomes enough. 3. The drain.
+  add('a', 'default', 4);
+  const answer = signal();
+  const checked = queue.forgetIf('a', async () => {
+    await answer.given;
+    return undefined;
+  });
+  add('a');
+  await queue.drain();
+  expect([users(), queue.counts]).toEqual([[], { accepted: 14, waiting: 0, trained: 0, dropped: 14 }]);
+  answer.give();
+  await checked;
 });
 
 test('each event that was accepted is waiting, trained or dropped, at every moment of two thousand', async () => {
