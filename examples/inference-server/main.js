@@ -33,7 +33,7 @@ async function main() {
   collectDefaultMetrics({ register: registry });
 
   const storage = await LoRAStorage.open({ createMissingUsers: true, namespace });
-  // Half of the time is for what Postgres refuses meanwhile: then that is given up in good order.
+  // The other half is for the last training that has begun, and then for the end in good order.
   const training = { drainMs: shutdownMs / 2 };
   const app = buildServer({ storage, host, lifecycle, registry, training, observe: tellParent, ...rest });
 

@@ -2,6 +2,7 @@
 /**
  * The server over a storage object, put together: read it first. It opens nothing and shares nothing, so that two may run in
  * one process; whoever opened the storage closes it, after `await app.close()`, which lets requests and trainings end.
+ * @import { Server } from 'node:http'
  * @import { LoRAStorage } from 'lora-store'
  * @import { Catalogue } from './catalogue.js'
  * @import { Observe } from './observing.js'
@@ -92,15 +93,14 @@ export function buildServer({
   const stopListening = listen(storage, metrics, app.log, observe);
   const stopForgetting = forgetDeleted(storage, queue, app.log);
   app.addHook('onReady', () => readDegraded(storage, metrics));
+  let closing = 0;
   app.addHook('preClose', async () => {
-    // Node ends those that are idle when it closes, and not those whose last answer is still under way then.
-    const sweep = setInterval(() => app.server.closeIdleConnections(), 50);
-    app.server.once('close', () => clearInterval(sweep));
-    if (!app.server.listening) clearInterval(sweep);
+    closing = performance.now();
+    if (app.server.listening) endConnections(app.server, Math.min(REQUEST_TIMEOUT_MS, limits.drainMs / 2));
   });
   // Once no request is under way any more.
   app.addHook('onClose', async () => {
-    await queue.drain();
+    await queue.drain(closing);
     // Nobody reads the metrics any more.
     app.log.info(queue.counts, 'drained');
     stopForgetting();
@@ -126,4 +126,20 @@ export function buildServer({
     adapterRoutes(guarded, { storage, load, queue, observe });
   });
   return app;
+}
+
+/**
+ * Of a server that is about to close: each when it has its answer, and all in time.
+ * @param {Server} server
+ * @param {number} withinMs
+ */
+function endConnections(server, withinMs) {
+  // Node ends those that are idle when it closes, and not those whose last answer is still under way then.
+  const sweep = setInterval(() => server.closeIdleConnections(), 50);
+  // Half a request needs no token, and must not take the time of what was accepted.
+  const end = setTimeout(() => server.closeAllConnections(), withinMs);
+  server.once('close', () => {
+    clearInterval(sweep);
+    clearTimeout(end);
+  });
 }

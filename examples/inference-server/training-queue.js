@@ -16,7 +16,7 @@ import { idOf, WaitingLots } from './waiting-lots.js';
  * @property {number} concurrency Trainings.
  * @property {number} minEvents Fewer wait for more.
  * @property {number} retryMs Between an 'again' and the next training.
- * @property {number} drainMs How long a drain begins trainings.
+ * @property {number} drainMs How long a shutdown begins trainings.
  */
 
 /** Whoever is forgotten sooner may lose events that came right after the deletion. */
@@ -112,11 +112,15 @@ export class TrainingQueue {
     });
   }
 
-  /** Trains whatever is enough, again where it takes that, for `drainMs`; gives up the rest. */
-  async drain() {
+  /**
+   * Trains whatever is enough, again where it takes that, for `drainMs` from the beginning of the shutdown; gives up the rest.
+   * @param {number} [begun] On the clock of performance.now().
+   */
+  async drain(begun = performance.now()) {
+    const restMs = begun + this.#limits.drainMs - performance.now();
     // Where a user is held, and nobody trains, no turn comes.
-    const timer = setTimeout(() => this.#giveUp(), this.#limits.drainMs);
-    if (this.#limits.drainMs === 0) this.#giveUp();
+    const timer = setTimeout(() => this.#giveUp(), restMs);
+    if (restMs <= 0) this.#giveUp();
     while (this.#running.size > 0 || (this.#lots.ready > 0 && !this.#isOver)) {
       await new Promise((resolve) => {
         this.#turned = () => resolve(undefined);

@@ -109,13 +109,28 @@ test('trainings that Postgres refuses are given up in time, and it exits well', 
   await proxy.close();
 });
 
-test('a request that does not end keeps it no longer than SHUTDOWN_MS', async () => {
-  const { child, said, ended, listening } = start({ SHUTDOWN_MS: '200' });
-  const { socket } = await halfRequest(await listening(), `/v1/users/${randomUUID()}/events`, '{}');
+test('requests that do not end are ended in time for what waits, and it exits well', async () => {
+  const { child, said, ended, listening } = start({ SHUTDOWN_MS: '4000' });
+  const url = await listening();
+  const id = randomUUID();
+  // 1. One has not said all of its head, one nothing of its body.
+  const { hostname, port } = new URL(url);
+  const head = connect(Number(port), hostname).on('error', () => undefined);
+  head.write('GET /healthz HTTP/1.1\r\nhost: here\r\n');
+  const { socket } = await halfRequest(url, `/v1/users/${id}/events`, '{}');
   socket.on('error', () => undefined);
+  // 2. Ten events are enough to train on, one is not.
+  const post = (count: number, adapterName: string) =>
+    fetch(`${url}/v1/users/${id}/events`, {
+      method: 'POST',
+      headers: { 'content-type': 'application/json' },
+      body: JSON.stringify({ events: events.slice(0, count), adapterName }),
+    });
+  await Promise.all([post(10, 'default'), post(1, 'other')]);
+  // 3. It is told to end.
   child.kill('SIGTERM');
-  expect(await ended).toBe(1);
-  expect(said.out).toContain('not ended in time');
+  expect([await ended, said.err]).toEqual([0, '']);
+  expect(said.out).toContain('"accepted":11,"waiting":0,"trained":10,"dropped":1,"msg":"drained"');
 });
 
 test('what holds the process once all is closed does so no longer than SHUTDOWN_MS', async () => {
