@@ -8,14 +8,15 @@
  * @import { TrainingQueue } from './training-queue.js'
  */
 
+/** @typedef {(userId: string) => Promise<boolean | undefined>} IsGone undefined: Postgres cannot say now. Never rejects. */
+
 /**
- * Returns what ends it.
  * @param {LoRAStorage} storage
- * @param {TrainingQueue} queue
  * @param {FastifyBaseLogger} log
+ * @returns {IsGone} Whether nothing is left of a user.
  */
-export function forgetDeleted(storage, queue, log) {
-  const isGone = async (/** @type {string} */ userId) => {
+export function goneFrom(storage, log) {
+  return async (userId) => {
     try {
       return (await storage.listAdapters(userId)).length === 0;
     } catch (error) {
@@ -23,6 +24,15 @@ export function forgetDeleted(storage, queue, log) {
       return undefined;
     }
   };
+}
+
+/**
+ * Returns what ends it.
+ * @param {LoRAStorage} storage
+ * @param {TrainingQueue} queue
+ * @param {IsGone} isGone
+ */
+export function forgetDeleted(storage, queue, isGone) {
   const heard = (/** @type {StorageEvents['invalidated'][0]} */ { userId, via }) => {
     if (via !== 'self') void queue.forgetIf(userId, () => isGone(userId));
   };

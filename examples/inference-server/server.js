@@ -13,7 +13,7 @@ import Fastify from 'fastify';
 import { SonaEngine } from 'lora-store';
 import { Registry } from 'prom-client';
 import { catalogue as madeUp } from './catalogue.js';
-import { forgetDeleted } from './deletions.js';
+import { forgetDeleted, goneFrom } from './deletions.js';
 import { loggerOptions, RouteLog } from './logging.js';
 import { createMetrics, readFrom, timeRequests } from './metrics.js';
 import { listen, measuredLoad, readDegraded } from './observing.js';
@@ -91,7 +91,8 @@ export function buildServer({
   const load = measuredLoad(storage, metrics, observe);
   readFrom(metrics, storage, queue);
   const stopListening = listen(storage, metrics, app.log, observe);
-  const stopForgetting = forgetDeleted(storage, queue, app.log);
+  const isGone = goneFrom(storage, app.log);
+  const stopForgetting = forgetDeleted(storage, queue, isGone);
   app.addHook('onReady', () => readDegraded(storage, metrics));
   let closing = 0;
   app.addHook('preClose', async () => {
@@ -123,7 +124,7 @@ export function buildServer({
     metricsRoute(guarded, registry);
     rankRoute(guarded, ranker({ load, catalogue, metrics, observe }));
     eventsRoute(guarded, queue, catalogue);
-    adapterRoutes(guarded, { storage, load, queue, observe });
+    adapterRoutes(guarded, { storage, load, queue, isGone, observe });
   });
   return app;
 }

@@ -93,6 +93,23 @@ export class TrainingQueue {
   }
 
   /**
+   * Erases a part of what there is of this user, of whom nothing begins meanwhile. Where it was the last, forgets the rest.
+   * @template T
+   * @param {string} userId
+   * @param {() => Promise<T>} erase
+   * @param {() => Promise<boolean | undefined>} isGone As of forgetIf.
+   */
+  forgetIfLast(userId, erase, isGone) {
+    return this.#hold(userId, async () => {
+      const erased = await erase();
+      const gone = await isGone();
+      if (gone === true) await this.forget(userId, async () => {});
+      if (gone === undefined) void this.forgetIf(userId, isGone);
+      return erased;
+    });
+  }
+
+  /**
    * Somebody else may have erased this user: if so, forgets what is here of them, and begins none of it before it is known.
    * @param {string} userId
    * @param {() => Promise<boolean | undefined>} isGone Never rejects. undefined: ask again.

@@ -4,6 +4,7 @@
  * record itself (bincode, docs/format.md); deleting it, and going back to an old version.
  * @import { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
  * @import { LoRAStorage, UserLoRAAdapter } from 'lora-store'
+ * @import { IsGone } from '../deletions.js'
  * @import { Load, Observe } from '../observing.js'
  * @import { TrainingQueue } from '../training-queue.js'
  */
@@ -14,9 +15,9 @@ const OCTETS = 'application/octet-stream';
 
 /**
  * @param {FastifyInstance} app
- * @param {{ storage: LoRAStorage, load: Load, queue: TrainingQueue, observe: Observe }} parts
+ * @param {{ storage: LoRAStorage, load: Load, queue: TrainingQueue, isGone: IsGone, observe: Observe }} parts
  */
-export function adapterRoutes(app, { storage, load, queue, observe }) {
+export function adapterRoutes(app, { storage, load, queue, isGone, observe }) {
   const user = '/v1/users/:id/adapters';
   const adapter = `${user}/:name`;
   const version = `${adapter}/versions/:version`;
@@ -24,6 +25,8 @@ export function adapterRoutes(app, { storage, load, queue, observe }) {
     schema: { params, querystring: schemas.noQuery, response: schemas.answers({ 200: answer }) },
   });
   const { userParams, adapterParams, versionParams, deleted } = schemas;
+  const erasePart = (/** @type {string} */ id, /** @type {() => Promise<number>} */ erase) =>
+    queue.forgetIfLast(id.toLowerCase(), erase, () => isGone(id));
 
   app.get(user, schemaOf(userParams, schemas.listed), async (request) => {
     const rows = await storage.listAdapters(paramsOf(request).id);
@@ -49,9 +52,12 @@ export function adapterRoutes(app, { storage, load, queue, observe }) {
 
   app.delete(adapter, schemaOf(adapterParams, deleted), async (request) => {
     const { id, name } = paramsOf(request);
-    const rows = await storage.deleteAdapter(id, name);
-    if (rows === 0) throw new AdapterNotFoundError(id, name);
-    return { deleted: rows };
+    const erase = async () => {
+      const rows = await storage.deleteAdapter(id, name);
+      if (rows === 0) throw new AdapterNotFoundError(id, name);
+      return rows;
+    };
+    return { deleted: await erasePart(id, erase) };
   });
 
   app.get(version, schemaOf(versionParams, octetsOr(schemas.oldVersion)), async (request, reply) => {
@@ -63,8 +69,11 @@ export function adapterRoutes(app, { storage, load, queue, observe }) {
 
   app.delete(version, schemaOf(versionParams, deleted), async (request) => {
     const { id, name, version } = paramsOf(request);
-    if (!(await storage.deleteAdapterVersion(id, name, version))) throw new AdapterNotFoundError(id, name, version);
-    return { deleted: 1 };
+    const erase = async () => {
+      if (!(await storage.deleteAdapterVersion(id, name, version))) throw new AdapterNotFoundError(id, name, version);
+      return 1;
+    };
+    return { deleted: await erasePart(id, erase) };
   });
 
   const rollback = {

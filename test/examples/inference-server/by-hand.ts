@@ -12,6 +12,7 @@ interface Queue {
   readonly running: number;
   add(userId: string, adapterName: string, events: readonly unknown[]): boolean;
   forget<T>(userId: string, erase: () => Promise<T>): Promise<T>;
+  forgetIfLast<T>(userId: string, erase: () => Promise<T>, isGone: () => Promise<boolean | undefined>): Promise<T>;
   forgetIf(userId: string, isGone: () => Promise<boolean | undefined>): Promise<void>;
   drain(): Promise<void>;
 }

@@ -105,11 +105,48 @@ describe('on the node that deletes', () => {
     gate.close();
     await post(app, id);
     await waitFor(() => gate.held === 1);
-    expect((await ask(app, 'DELETE', `/v1/users/${id}/adapters/default`)).body).toEqual({ deleted: 1 });
+    const deleting = ask(app, 'DELETE', `/v1/users/${id}/adapters/default`);
+    await waitFor(async () => (await stored(id)).length === 0);
     gate.open();
+    expect((await deleting).body).toEqual({ deleted: 1 });
     await waitFor(async () => (await dropped(app)) === 10);
     expect(await metric(app, 'lora_trainings_total{result="ADAPTER_NOT_FOUND"}')).toBe(1);
     expect(await stored(id)).toEqual([]);
+  });
+});
+
+describe('on the node that deletes one adapter, or one version', () => {
+  // Which hears of nothing: its own answer has to do.
+  const deaf = async () => await serve({ storage: await openStorage({ redis: false, changeFeed: false }) });
+
+  test.each(['default', 'default/versions/1'])('%s: as the last of a user it takes along what waits', async (path) => {
+    const app = await deaf();
+    const id = await known(app);
+    await post(app, id, 4);
+    const { body } = await ask(app, 'DELETE', `/v1/users/${id.toUpperCase()}/adapters/${path}`);
+    expect([body, await dropped(app)]).toEqual([{ deleted: 1 }, 4]);
+    // What comes now is a new user's.
+    await post(app, id);
+    await waitFor(async () => (await stored(id)).length === 1);
+  });
+
+  test.each(['default', 'default/versions/1'])('%s: where another is left, what waits is kept', async (path) => {
+    const app = await deaf();
+    const id = await known(app);
+    await ask(app, 'POST', `/v1/users/${id}/events`, { events, adapterName: 'other' });
+    await waitFor(async () => (await stored(id)).length === 2);
+    await waitFor(async () => (await eventCounts(app)).waiting === 0);
+    await post(app, id, 4);
+    await ask(app, 'DELETE', `/v1/users/${id}/adapters/${path}`);
+    expect(await eventCounts(app)).toMatchObject({ waiting: 4, dropped: 0 });
+  });
+
+  test('that is not there: what waits is kept', async () => {
+    const app = await deaf();
+    const id = randomUUID();
+    await post(app, id, 4);
+    expect((await ask(app, 'DELETE', `/v1/users/${id}/adapters/default`)).status).toBe(404);
+    expect(await dropped(app)).toBe(0);
   });
 });
 

@@ -120,6 +120,69 @@ test('of a user who is gone, what was put back by the training under way is drop
   expect([users(), queue.counts.dropped]).toEqual([['b'], 10]);
 });
 
+describe('when one adapter is deleted', () => {
+  test('and is the last, what waits is dropped, whether word of it is faster than the answer or comes later', async () => {
+    for (const first of ['word', 'answer']) {
+      const { queue, add } = byHand({ concurrency: 0 });
+      add('a', 'default', 4);
+      const [erasing, word] = [signal(), signal()];
+      // 1. It is being erased, and events come.
+      const forgotten = queue.forgetIfLast(
+        'a',
+        () => erasing.given,
+        async () => true,
+      );
+      add('a');
+      // 2. Word of it, and the answer, in either order.
+      const hear = async () => {
+        const checked = queue.forgetIf('a', async () => {
+          await word.given;
+          return true;
+        });
+        word.give();
+        await checked;
+      };
+      if (first === 'word') await hear();
+      erasing.give();
+      await forgotten;
+      expect([first, queue.counts]).toEqual([first, { accepted: 14, waiting: 0, trained: 0, dropped: 14 }]);
+      // 3. What comes after the answer is a new user's.
+      add('a');
+      await hear();
+      expect([first, queue.counts.waiting]).toEqual([first, 10]);
+    }
+  });
+
+  test('and others are left, what waits begins once it has been deleted', async () => {
+    const { queue, add, users } = byHand();
+    const erasing = signal();
+    const forgotten = queue.forgetIfLast(
+      'a',
+      () => erasing.given.then(() => 3),
+      async () => false,
+    );
+    add('a');
+    expect(users()).toEqual([]);
+    erasing.give();
+    expect(await forgotten).toBe(3);
+    expect([users(), queue.counts.dropped]).toEqual([['a'], 0]);
+  });
+
+  test('and it is not known whether others are left, that is asked again after the answer', async () => {
+    const { queue, add, users } = byHand();
+    const answers = [undefined, undefined, true];
+    const forgotten = queue.forgetIfLast(
+      'a',
+      async () => 'erased',
+      async () => answers.shift(),
+    );
+    add('a');
+    expect(await forgotten).toBe('erased');
+    await waitFor(() => queue.counts.dropped === 10);
+    expect(users()).toEqual([]);
+  });
+});
+
 describe('events that came after a deletion', () => {
   const gone = async () => true;
 
