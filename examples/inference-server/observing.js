@@ -65,7 +65,8 @@ export function listen(storage, metrics, log, observe) {
     },
     corrupt(detail) {
       metrics.corrupt.inc({ tier: detail.tier });
-      log.error({ tier: detail.tier, reason: detail.reason }, 'corrupt');
+      // The reason may name a user: under LORA_STORE_GUARD it is the message of an error.
+      log.error({ tier: detail.tier }, 'corrupt');
       tell('corrupt', detail);
     },
     invalidated(detail) {

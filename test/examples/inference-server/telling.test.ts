@@ -1,6 +1,7 @@
 /** What a server tells of itself: a log that names nobody, metrics that move, and nothing of the server beside it. */
 import { randomUUID } from 'node:crypto';
-import { expect, test } from 'vitest';
+import { UserLoRAAdapter } from 'lora-store';
+import { expect, onTestFinished, test, vi } from 'vitest';
 import { waitFor } from '../../support/wait.js';
 import { ask, candidates, events, type Message, metric, useServers } from './support.js';
 
@@ -57,6 +58,29 @@ test('the log has a line for each answer and training, with the pattern of the r
   const all = lines.join('');
   for (const personal of [id, corrupt, token, 'nobody', 'drama', '127.0.0.1', '%zz'])
     expect(all).not.toContain(personal);
+});
+
+test('a write to shared weights, found by the guard, is logged without the user whose they are', async () => {
+  vi.stubEnv('LORA_STORE_GUARD', '1');
+  onTestFinished(() => void vi.unstubAllEnvs());
+  const lines: string[] = [];
+  const told: Message[] = [];
+  const logStream = { write: (line: string) => void lines.push(line) };
+  const storage = await openStorage();
+  const app = await serve({ storage, logStream, logLevel: 'trace', observe: (message) => told.push(message) });
+  const id = await bench.user();
+  await storage.saveAdapter(new UserLoRAAdapter(id).initializeRandom(1));
+  await storage.loadAdapter(id);
+  const { adapter } = await storage.loadAdapterInfo(id);
+  (adapter.userLayerWeights.data as Float32Array)[0] = 1;
+  await app.inject(`/v1/users/${id}/adapters/default`);
+  expect(told).toContainEqual(
+    expect.objectContaining({ event: 'corrupt', detail: expect.objectContaining({ userId: id }) }),
+  );
+  expect(lines.map((line) => JSON.parse(line))).toContainEqual(
+    expect.objectContaining({ msg: 'corrupt', tier: 'memory' }),
+  );
+  expect(lines.join('')).not.toContain(id);
 });
 
 test('a rollback is told of, as what was trained is', async () => {
