@@ -6,7 +6,8 @@
 import { createHash } from 'node:crypto';
 
 /**
- * A rejection means: not now, for anybody. What was accepted is then trained later.
+ * A rejection means: not now, for anybody; and so does an answer that does not come in time. What was accepted is then trained
+ * later.
  * @typedef {object} Catalogue
  * @property {(contentIds: readonly string[]) => Embeddings | Promise<Embeddings>} embeddings
  *   [INPUT_DIM] of each content, in order; undefined where there is none.

@@ -28,8 +28,9 @@ export function answerWithProblems(app, { limited }) {
   app.addHook('preParsing', expectHttp);
   app.setErrorHandler((error, request, reply) => {
     const problem = problemOf(error);
-    // A Problem was meant: what led to it was told where it happened.
-    if (problem.status >= 500 && problem !== error) request.log.error({ err: error }, 'failed');
+    // A Problem without a cause was meant.
+    if (problem.status >= 500 && (problem !== error || problem.cause !== undefined))
+      request.log.error({ err: error }, 'failed');
     return sendProblem(reply, problem);
   });
   app.after(() => {

@@ -15,10 +15,11 @@ export class Problem extends Error {
    * @param {number} status
    * @param {string} code
    * @param {string} detail
-   * @param {{ retryAfterS?: number, members?: object }} [more] members: beyond those of the RFC.
+   * @param {{ retryAfterS?: number, members?: object, cause?: unknown }} [more] members: beyond those of the RFC. cause: for
+   *   the log.
    */
-  constructor(status, code, detail, { retryAfterS, members } = {}) {
-    super(detail);
+  constructor(status, code, detail, { retryAfterS, members, cause } = {}) {
+    super(detail, { cause });
     this.status = status;
     this.code = code;
     this.retryAfterS = retryAfterS;

@@ -13,6 +13,7 @@ import Fastify from 'fastify';
 import { SonaEngine } from 'lora-store';
 import { Registry } from 'prom-client';
 import { catalogue as madeUp } from './catalogue.js';
+import { inTime } from './catalogue-in-time.js';
 import { forgetDeleted, goneFrom } from './deletions.js';
 import { loggerOptions, RouteLog } from './logging.js';
 import { createMetrics, readFrom, timeRequests } from './metrics.js';
@@ -36,6 +37,7 @@ import { TrainingQueue } from './training-queue.js';
  *   Listen at an address: on localhost Fastify has a second server, which `app.close()` does not wait for.
  * @property {string | undefined} [token]
  * @property {Catalogue} [catalogue]
+ * @property {number} [catalogueTimeoutMs] For each of its answers; default 3000.
  * @property {Observe} [observe] Hears of loads, trainings, rollbacks and events of the storage. Must not throw.
  * @property {string} [logLevel] Default info; 'silent' for none.
  * @property {{ write(line: string): void }} [logStream] Default stdout.
@@ -55,7 +57,8 @@ export function buildServer({
   storage,
   host = '127.0.0.1',
   token,
-  catalogue = madeUp,
+  catalogue: given = madeUp,
+  catalogueTimeoutMs = 3000,
   observe = () => undefined,
   logLevel = 'info',
   logStream,
@@ -68,6 +71,7 @@ export function buildServer({
   expectGuarded(host, token);
   const limits = { capacity: 100_000, concurrency: 2, minEvents: 10, retryMs: 1000, drainMs: 10_000, ...training };
   const limited = requestsPerSecond > 0;
+  const catalogue = inTime(given, catalogueTimeoutMs);
   const metrics = createMetrics(registry);
   const app = Fastify({
     logger: loggerOptions({ level: logLevel, name, stream: logStream }),

@@ -11,6 +11,7 @@ export function settings(env) {
     logLevel: env.LOG_LEVEL || 'info',
     namespace: env.LORA_STORE_NAMESPACE || 'lora',
     requestsPerSecond: whole(env, 'REQUESTS_PER_SECOND', 1000),
+    catalogueTimeoutMs: whole(env, 'CATALOGUE_TIMEOUT_MS', 3000),
     drainMs: whole(env, 'DRAIN_MS', 0),
     shutdownMs: whole(env, 'SHUTDOWN_MS', 20_000),
   };

@@ -11,6 +11,7 @@
  * @import { Lot } from './waiting-lots.js'
  */
 import { LoRAStorageError } from 'lora-store';
+import { CatalogueError } from './catalogue-in-time.js';
 
 /** Nothing was saved, and for reasons that pass. After SAVE_OUTCOME_UNKNOWN it may have been: not to be trained twice. */
 const PASSING = new Set(['CATALOGUE_UNAVAILABLE', 'STORAGE_UNAVAILABLE', 'STORAGE_OVERLOADED', 'VERSION_CONFLICT']);
@@ -21,12 +22,12 @@ const PASSING = new Set(['CATALOGUE_UNAVAILABLE', 'STORAGE_UNAVAILABLE', 'STORAG
  */
 export function trainer({ engine, catalogue, metrics, log, observe }) {
   const embedding = async (/** @type {string} */ contentId) => {
-    const [vector] = await orUnavailable(() => catalogue.embeddings([contentId]));
+    const [vector] = await catalogue.embeddings([contentId]);
     if (vector === undefined) throw new Error('not in the catalogue');
     return vector;
   };
   const train = async (/** @type {Lot} */ { userId, adapterName, events }) => {
-    const preference = await orUnavailable(() => catalogue.preference(userId));
+    const preference = await catalogue.preference(userId);
     return await engine.trainAndPersist(userId, events, embedding, preference, adapterName);
   };
   const tell = (
@@ -55,21 +56,6 @@ export function trainer({ engine, catalogue, metrics, log, observe }) {
       return again ? 'again' : 'dropped';
     }
   };
-}
-
-/** The catalogue did not answer. What it says that it does not have is another matter, and will not come. */
-class CatalogueError extends Error {}
-
-/**
- * @template T
- * @param {() => T | Promise<T>} ask
- */
-async function orUnavailable(ask) {
-  try {
-    return await ask();
-  } catch (cause) {
-    throw new CatalogueError('the catalogue does not answer', { cause });
-  }
 }
 
 /** @param {unknown} error */

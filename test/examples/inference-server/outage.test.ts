@@ -1,10 +1,10 @@
 /** Servers that lose what is behind them: without Postgres not ready, without Redis degraded, and both heal. */
 import { randomUUID } from 'node:crypto';
-import { expect, test } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import { proxyTo } from '../../storage/faults/support.js';
 import { redisUrl } from '../../support/redis.js';
 import { waitFor } from '../../support/wait.js';
-import { ask, candidates, events, type Message, metric, problemOf, useServers } from './support.js';
+import { ask, candidates, catalogue, events, type Message, metric, problemOf, useServers } from './support.js';
 
 const { bench, serve, openStorage } = useServers();
 
@@ -86,4 +86,46 @@ test('a server that starts without Redis says from its start that the bus is deg
   await app.close();
   await storage.close();
   await proxy.close();
+});
+
+describe('a catalogue that', () => {
+  const failures: [string, () => Promise<never>][] = [
+    [
+      'throws',
+      () => {
+        throw new Error('secret');
+      },
+    ],
+    ['rejects', () => Promise.reject(new Error('secret'))],
+    ['does not answer', () => new Promise(() => {})],
+  ];
+  test.each(failures)('%s: 503 with when to come again, and why in the log', async (_, fail) => {
+    const user = `/v1/users/${randomUUID()}`;
+    const lines: string[] = [];
+    const logStream = { write: (line: string) => void lines.push(line) };
+    const options = { logStream, logLevel: 'error', catalogueTimeoutMs: 50 };
+    const bare = await serve({ catalogue: { ...catalogue, embeddings: fail }, ...options });
+    const strange = await serve({ catalogue: { ...catalogue, preference: fail }, ...options });
+    const answers = [
+      await ask(bare, 'POST', `${user}/events`, { events }),
+      await ask(bare, 'POST', `${user}/rank`, { candidates }),
+      await ask(strange, 'POST', `${user}/rank`, { candidates }),
+    ];
+    for (const { status, type, body, headers } of answers) {
+      expect([status, type, body.type]).toEqual([
+        503,
+        'application/problem+json',
+        'urn:lora-store:problem:catalogue-unavailable',
+      ]);
+      expect([headers['retry-after'], body.detail]).toEqual(['1', 'The catalogue does not answer.']);
+    }
+    expect(lines).toHaveLength(3);
+    for (const line of lines) {
+      expect(JSON.parse(line)).toMatchObject({
+        msg: 'failed',
+        err: { code: 'CATALOGUE_UNAVAILABLE', cause: { type: 'Error' } },
+      });
+      expect(line).not.toContain('secret');
+    }
+  });
 });

@@ -17,6 +17,7 @@ export interface ServerOptions {
   logStream?: { write(line: string): void };
   requestsPerSecond?: number;
   catalogue?: Catalogue;
+  catalogueTimeoutMs?: number;
   training?: { capacity?: number; concurrency?: number; minEvents?: number; retryMs?: number; drainMs?: number };
   lifecycle?: { draining: boolean };
 }
@@ -63,7 +64,8 @@ export function useServers(): Serving {
     bench,
     openStorage,
     async serve({ storage, ...options } = {}) {
-      const app = buildServer({ storage: storage ?? (await openStorage()), logLevel: 'silent', ...options });
+      const quiet = { logLevel: 'silent', catalogueTimeoutMs: 60_000 };
+      const app = buildServer({ storage: storage ?? (await openStorage()), ...quiet, ...options });
       closers.push(() => app.close());
       await app.ready();
       return app;

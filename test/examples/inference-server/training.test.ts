@@ -180,26 +180,53 @@ test('a server that closes goes on trying what Postgres could not take', async (
   await proxy.close();
 });
 
-test('what the catalogue cannot answer for a moment is trained when it can', async () => {
-  let failing = ['preference', 'embedding'];
-  const unless = <T>(what: string, answer: T) => {
-    const [next] = failing;
-    if (next !== what) return answer;
-    failing = failing.slice(1);
-    throw new Error('the feature store restarts');
-  };
-  const flaky = {
-    preference: (id: string) => unless('preference', catalogue.preference(id)),
-    // The route asks for all of them at once.
-    embeddings: (ids: readonly string[]) => unless(ids.length === 1 ? 'embedding' : 'none', catalogue.embeddings(ids)),
-  };
-  const app = await serve({ catalogue: flaky, training: { retryMs: 1 } });
-  const id = randomUUID();
-  await post(app, id);
-  await waitFor(async () => (await waiting(app)) === 0);
-  expect(await eventCounts(app)).toEqual({ accepted: 10, waiting: 0, trained: 10, dropped: 0 });
-  expect(await metric(app, 'lora_trainings_total{result="CATALOGUE_UNAVAILABLE"}')).toBe(2);
-  expect(await latest(app, id)).toMatchObject({ version: 1, trainingIterations: 1 });
+describe('a catalogue', () => {
+  const failures: [string, () => Promise<never>][] = [
+    ['refuses', () => Promise.reject(new Error('the feature store restarts'))],
+    ['does not answer', () => new Promise(() => {})],
+  ];
+
+  test.each(failures)('that %s for a moment: it is trained when it does', async (_, fail) => {
+    let failing = ['preference', 'embedding'];
+    const unless = <T>(what: string, answer: T) => {
+      const [next] = failing;
+      if (next !== what) return answer;
+      failing = failing.slice(1);
+      return fail();
+    };
+    const flaky = {
+      preference: (id: string) => unless('preference', catalogue.preference(id)),
+      // The route asks for all of them at once.
+      embeddings: (ids: readonly string[]) =>
+        unless(ids.length === 1 ? 'embedding' : 'none', catalogue.embeddings(ids)),
+    };
+    const app = await serve({ catalogue: flaky, catalogueTimeoutMs: 50, training: { retryMs: 1 } });
+    const id = randomUUID();
+    await post(app, id);
+    await waitFor(async () => (await waiting(app)) === 0);
+    expect(await eventCounts(app)).toEqual({ accepted: 10, waiting: 0, trained: 10, dropped: 0 });
+    expect(await metric(app, 'lora_trainings_total{result="CATALOGUE_UNAVAILABLE"}')).toBe(2);
+    expect(await latest(app, id)).toMatchObject({ version: 1, trainingIterations: 1 });
+  });
+
+  test('that never answers again keeps neither a deletion nor the end waiting', async () => {
+    const asked: string[] = [];
+    const never = (id: string) => {
+      asked.push(id);
+      return new Promise<never>(() => {});
+    };
+    const app = await serve({
+      catalogue: { ...catalogue, preference: never },
+      catalogueTimeoutMs: 50,
+      training: { drainMs: 100 },
+    });
+    const [one, other] = [randomUUID(), randomUUID()];
+    await post(app, one);
+    await post(app, other);
+    await waitFor(() => asked.includes(one) && asked.includes(other));
+    expect((await ask(app, 'DELETE', `/v1/users/${one}/adapters`)).body).toEqual({ deleted: 0 });
+    await app.close();
+  });
 });
 
 test('events of a content that has left the catalogue are dropped, and counted', async () => {
