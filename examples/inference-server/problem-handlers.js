@@ -7,7 +7,7 @@
  * @import { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
  */
 import { STATUS_CODES } from 'node:http';
-import { bodyOf, PROBLEM_JSON, Problem, problemOf, sendProblem } from './problems.js';
+import { bodyOf, HUNG_UP, PROBLEM_JSON, Problem, problemOf, sendProblem } from './problems.js';
 
 /** Of Node's server: it would refuse requests without Host by itself. expectHttp does. */
 export const http = { requireHostHeader: false };
@@ -28,6 +28,7 @@ export function answerWithProblems(app, { limited }) {
   app.addHook('preParsing', expectHttp);
   app.setErrorHandler((error, request, reply) => {
     const problem = problemOf(error);
+    if (problem.code === HUNG_UP) request.log.debug('a client hung up');
     // A Problem without a cause was meant.
     if (problem.status >= 500 && (problem !== error || problem.cause !== undefined))
       request.log.error({ err: error }, 'failed');

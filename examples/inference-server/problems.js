@@ -9,6 +9,9 @@ import { LoRAStorageError } from 'lora-store';
 
 export const PROBLEM_JSON = 'application/problem+json';
 
+/** Of a problem that nobody reads. */
+export const HUNG_UP = 'REQUEST_ABORTED';
+
 /** An error that this server answers with on purpose. */
 export class Problem extends Error {
   /**
@@ -58,6 +61,9 @@ export function problemOf(error) {
     return new Problem(status, error.code, said, retryAfterS === undefined ? {} : { retryAfterS });
   }
   const { statusCode = 500, code = '', message } = /** @type {Partial<FastifyError>} */ (error ?? {});
+  // Node's, while Fastify reads a body; one of a connection to something behind this server has no status.
+  if (statusCode === 400 && code === 'ECONNRESET')
+    return new Problem(400, HUNG_UP, 'The request was not sent to its end.');
   // Fastify's own: the body, its type, its size, its schema, a URL that is none.
   const ofRequest = statusCode >= 400 && statusCode < 500 && code.startsWith('FST_ERR_');
   return ofRequest ? new Problem(statusCode, code.slice('FST_ERR_'.length), message ?? '') : internal();

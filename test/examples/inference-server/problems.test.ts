@@ -2,11 +2,12 @@
 import { randomUUID } from 'node:crypto';
 import { once } from 'node:events';
 import type { AddressInfo } from 'node:net';
-import { connect } from 'node:net';
+import { connect, type Socket } from 'node:net';
 import type { FastifyInstance } from 'fastify';
 import * as lora from 'lora-store';
 import { beforeAll, describe, expect, test } from 'vitest';
 import { proxyTo } from '../../storage/faults/support.js';
+import { waitFor } from '../../support/wait.js';
 import { ask, candidates, events, examples, problemOf, type Request, useServers } from './support.js';
 
 const { bench, serve, openStorage } = useServers();
@@ -127,6 +128,27 @@ describe('what is wrong before a schema', () => {
   });
 });
 
+test.each([
+  ['by a reset', (socket: Socket) => void socket.resetAndDestroy()],
+  ['by an end', (socket: Socket) => void socket.end()],
+])('a client that hangs up in the middle of its body, %s, is no failure of this server', async (_, hangUp) => {
+  const lines: string[] = [];
+  const logStream = { write: (line: string) => void lines.push(line) };
+  const listening = await serve({ logStream, logLevel: 'debug' });
+  await listening.listen({ port: 0, host: '127.0.0.1' });
+  const socket = connect((listening.server.address() as AddressInfo).port, '127.0.0.1');
+  socket.write(`POST ${user}/events HTTP/1.1\r\nhost: here\r\ncontent-type: application/json\r\n`);
+  socket.write('content-length: 100\r\nexpect: 100-continue\r\n\r\n');
+  // The server reads the body.
+  await once(socket, 'data');
+  hangUp(socket);
+  await waitFor(() => lines.some((line) => /hung up|failed/.test(line)));
+  const logged = lines.map((line) => JSON.parse(line));
+  expect(logged).toContainEqual(expect.objectContaining({ level: 20, msg: 'a client hung up' }));
+  expect(logged.filter(({ level, status }) => level > 30 || status >= 500)).toEqual([]);
+  expect((await listening.inject('/metrics')).body).not.toContain('status="500"');
+});
+
 describe('what is wrong with what was asked for', () => {
   test('content that the catalogue does not have', async () => {
     expect(await problemOf(app, 'POST', `${user}/rank`, { candidates: ['drama-01', 'opera-01'] })).toEqual([
@@ -207,5 +229,6 @@ test('every error of the package has its status, and an error of nobody is a 500
   expect(of(new lora.SharedWeightsError(id, 'secret'))).toEqual([500, 'INTERNAL', undefined]);
   expect(of(new TypeError('secret'))).toEqual([500, 'INTERNAL', undefined]);
   expect(of(Object.assign(new Error('secret'), { statusCode: 404 }))).toEqual([500, 'INTERNAL', undefined]);
+  expect(of(Object.assign(new Error('secret'), { code: 'ECONNRESET' }))).toEqual([500, 'INTERNAL', undefined]);
   expect(of(undefined)).toEqual([500, 'INTERNAL', undefined]);
 });
