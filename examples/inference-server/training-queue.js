@@ -31,6 +31,8 @@ export class TrainingQueue {
   #running = new Map();
   /** Users of whom nothing begins, and how many want that. @type {Map<string, number>} */
   #held = new Map();
+  /** Who is asked about; again: there was word of them meanwhile. @type {Map<string, { again: boolean, ended: Promise<void> }>} */
+  #questions = new Map();
   /** Users who were gone when last heard of, the latest of them. @type {Set<string>} */
   #gone = new Set();
   /** @type {Promise<void> | undefined} */
@@ -114,19 +116,41 @@ export class TrainingQueue {
    * @param {string} userId
    * @param {() => Promise<boolean | undefined>} isGone Never rejects. undefined: ask again.
    */
-  async forgetIf(userId, isGone) {
-    await this.#hold(userId, async () => {
+  forgetIf(userId, isGone) {
+    const under = this.#questions.get(userId);
+    if (under !== undefined) {
+      // Its answer may be of a moment before.
+      under.again = true;
+      return under.ended;
+    }
+    const question = { again: false, ended: Promise.resolve() };
+    this.#questions.set(userId, question);
+    question.ended = this.#hold(userId, () => this.#ask(userId, isGone, question));
+    return question.ended;
+  }
+
+  /**
+   * @param {string} userId
+   * @param {() => Promise<boolean | undefined>} isGone
+   * @param {{ again: boolean }} question
+   */
+  async #ask(userId, isGone, question) {
+    try {
       while (this.#lots.has(userId)) {
+        question.again = false;
         const gone = await isGone();
         // Word of one deletion comes several times, and to whoever deleted, too: what is here came after the first.
-        if (gone === true) return this.#gone.has(userId) ? undefined : await this.forget(userId, async () => {});
-        this.#gone.delete(userId);
-        if (gone === false) return;
-        await delay(this.#limits.retryMs);
+        if (gone === true && !this.#gone.has(userId)) await this.forget(userId, async () => {});
+        if (gone !== true) this.#gone.delete(userId);
+        if (gone === undefined) await delay(this.#limits.retryMs);
+        else if (!question.again) return;
       }
       // Nobody asked what has happened to this user, and the next word may be of another deletion.
       this.#gone.delete(userId);
-    });
+    } finally {
+      // At once: the next word is a question of its own.
+      this.#questions.delete(userId);
+    }
   }
 
   /**

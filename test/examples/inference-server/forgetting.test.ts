@@ -267,6 +267,36 @@ describe('events that came after a deletion', () => {
   });
 });
 
+test('words that come while it is asked whether a user is gone are one more question, whose answer is news', async () => {
+  for (const gone of [true, false]) {
+    const { queue, add, users } = byHand({ concurrency: 1 });
+    add('b');
+    add('a');
+    const answers = [signal(), signal()];
+    let asked = 0;
+    const ask = async () => {
+      const mine = asked++;
+      await answers[mine]?.given;
+      return mine === 1 && gone;
+    };
+    // 1. A first word, whose answer is of a moment before the user is erased. 2. Three more.
+    const words = Array.from({ length: 4 }, () => queue.forgetIf('a', ask));
+    await settled();
+    expect(asked).toBe(1);
+    answers[0]?.give();
+    await settled();
+    expect([asked, queue.counts.dropped]).toEqual([2, 0]);
+    // 3. It is asked once more.
+    answers[1]?.give();
+    await Promise.all(words);
+    expect([asked, users(), queue.counts.dropped]).toEqual([2, ['b'], gone ? 10 : 0]);
+    // 4. A word after that is a question again, where anything is here.
+    add('a');
+    await queue.forgetIf('a', ask);
+    expect(asked).toBe(3);
+  }
+});
+
 test('nobody asks about a user of whom nothing is here', async () => {
   const { queue, add, end } = byHand();
   add('a');
