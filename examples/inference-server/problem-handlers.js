@@ -78,9 +78,9 @@ export function frameworkErrors({ limited }) {
 const OF_PARSER = { ERR_HTTP_REQUEST_TIMEOUT: 408, HPE_HEADER_OVERFLOW: 431 };
 
 /**
- * Of bytes that are no HTTP: there is no request, and an answer only by hand.
+ * Of bytes that are no HTTP: there is no request, and an answer only by hand, where none has begun on this connection.
  * @param {Error & { code?: string }} error
- * @param {Socket} socket
+ * @param {Socket & { _httpMessage?: ServerResponse | null }} socket _httpMessage: what is answered now; Node has no other name.
  */
 export function clientErrorHandler(error, socket) {
   if (socket.destroyed || error.code === 'ECONNRESET') return;
@@ -94,6 +94,6 @@ export function clientErrorHandler(error, socket) {
     `content-length: ${Buffer.byteLength(problem)}`,
     'connection: close',
   ];
-  if (socket.writable) socket.write(`${head.join('\r\n')}\r\n\r\n${problem}`);
+  if (socket.writable && !socket._httpMessage?.headersSent) socket.write(`${head.join('\r\n')}\r\n\r\n${problem}`);
   socket.destroy(error);
 }

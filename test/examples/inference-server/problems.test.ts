@@ -1,11 +1,12 @@
 /** Every way to be refused, as a problem (RFC 9457) that tells nothing of what is behind. */
 import { randomUUID } from 'node:crypto';
 import { once } from 'node:events';
+import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { connect, type Socket } from 'node:net';
 import type { FastifyInstance } from 'fastify';
 import * as lora from 'lora-store';
-import { beforeAll, describe, expect, test } from 'vitest';
+import { beforeAll, describe, expect, onTestFinished, test } from 'vitest';
 import { proxyTo } from '../../storage/faults/support.js';
 import { waitFor } from '../../support/wait.js';
 import { ask, candidates, events, examples, problemOf, type Request, useServers } from './support.js';
@@ -126,6 +127,21 @@ describe('what is wrong before a schema', () => {
       expect([head.split('\r\n')[0], body]).toEqual(['HTTP/1.1 200 OK', { status: 'alive' }]);
     });
   });
+});
+
+test('bytes that are no HTTP behind a request whose answer has begun end it, and are not answered in its middle', async () => {
+  const { clientErrorHandler } = await import(new URL('problem-handlers.js', examples).href);
+  const server = createServer((_, response) => void response.write('begun'));
+  onTestFinished(() => void server.close());
+  await once(server.on('clientError', clientErrorHandler).listen(0, '127.0.0.1'), 'listening');
+  const socket = connect((server.address() as AddressInfo).port, '127.0.0.1');
+  let said = '';
+  socket.setEncoding('utf8').on('data', (text: string) => (said += text));
+  socket.write('GET / HTTP/1.1\r\nhost: here\r\n\r\n');
+  await waitFor(() => said.includes('begun'));
+  socket.write('HELLO\r\n\r\n');
+  await once(socket, 'close');
+  expect(said.slice(said.indexOf('begun'))).toBe('begun\r\n');
 });
 
 test.each([
