@@ -1,10 +1,10 @@
 /** Every route of the inference server, as a client that does everything right meets it. */
 import { randomUUID } from 'node:crypto';
-import type { FastifyInstance } from 'fastify';
+import type { FastifyInstance, RouteOptions } from 'fastify';
 import { decodeAdapter, encodeAdapter, UserLoRAAdapter } from 'lora-store';
 import { beforeAll, describe, expect, test } from 'vitest';
 import { waitFor } from '../../support/wait.js';
-import { ask, candidates, events, type Message, metric, useServers } from './support.js';
+import { ask, buildServer, candidates, events, type Message, metric, useServers } from './support.js';
 
 const { bench, serve, openStorage } = useServers();
 const seen: Message[] = [];
@@ -188,4 +188,35 @@ test('probes and metrics answer', async () => {
   });
   const metrics = await app.inject('/metrics');
   expect(metrics.headers['content-type']).toMatch('text/plain; version=0.0.4');
+});
+
+test('each route says what it takes and what it answers', async () => {
+  const bare = buildServer({ storage: await openStorage(), logLevel: 'silent' });
+  const routes: RouteOptions[] = [];
+  bare.addHook('onRoute', (route) => void routes.push(route));
+  await bare.ready();
+  await bare.close();
+  const missing = routes.flatMap(({ method, url, schema = {} }) => {
+    const takes = [url.includes(':') && 'params', 'querystring', method === 'POST' && 'body', 'response'] as const;
+    const answers = Object.keys(schema.response ?? {});
+    const absent = takes.filter((part) => part && schema[part] === undefined);
+    const untold = ['20', '4xx', '5xx'].filter((status) => !answers.some((answer) => answer.startsWith(status)));
+    return [...absent, ...untold].map((part) => `${method} ${url}: ${part}`);
+  });
+  expect(missing).toEqual([]);
+  const told = routes.filter(({ method }) => method !== 'HEAD').map(({ method, url }) => `${method} ${url}`);
+  expect(told.sort()).toEqual([
+    'DELETE /v1/users/:id/adapters',
+    'DELETE /v1/users/:id/adapters/:name',
+    'DELETE /v1/users/:id/adapters/:name/versions/:version',
+    'GET /healthz',
+    'GET /metrics',
+    'GET /readyz',
+    'GET /v1/users/:id/adapters',
+    'GET /v1/users/:id/adapters/:name',
+    'GET /v1/users/:id/adapters/:name/versions/:version',
+    'POST /v1/users/:id/adapters/:name/rollback',
+    'POST /v1/users/:id/events',
+    'POST /v1/users/:id/rank',
+  ]);
 });
