@@ -5,10 +5,9 @@
  * which word does not come.
  * @import { FastifyBaseLogger } from 'fastify'
  * @import { LoRAStorage, StorageEvents } from 'lora-store'
+ * @import { IsGone } from './forgetting.js'
  * @import { TrainingQueue } from './training-queue.js'
  */
-
-/** @typedef {(userId: string) => Promise<boolean | undefined>} IsGone undefined: Postgres cannot say now. Never rejects. */
 
 /**
  * @param {LoRAStorage} storage
@@ -34,7 +33,7 @@ export function goneFrom(storage, log) {
  */
 export function forgetDeleted(storage, queue, isGone) {
   const heard = (/** @type {StorageEvents['invalidated'][0]} */ { userId, via }) => {
-    if (via !== 'self') void queue.forgetIf(userId, () => isGone(userId));
+    if (via !== 'self') void queue.forgetting.forgetIf(userId, isGone);
   };
   storage.on('invalidated', heard);
   return () => storage.off('invalidated', heard);

@@ -7,6 +7,7 @@
  * @import { Lot } from './waiting-lots.js'
  */
 import { setTimeout as delay } from 'node:timers/promises';
+import { Forgetting } from './forgetting.js';
 import { idOf, WaitingLots } from './waiting-lots.js';
 
 /** @typedef {'trained' | 'dropped' | 'again'} Outcome again: nothing was changed, and later it may work. */
@@ -19,9 +20,6 @@ import { idOf, WaitingLots } from './waiting-lots.js';
  * @property {number} drainMs How long a shutdown begins trainings.
  */
 
-/** Whoever is forgotten sooner may lose events that came right after the deletion. */
-const MOST_GONE = 1000;
-
 export class TrainingQueue {
   /** @type {(lot: Lot) => Promise<Outcome>} */
   #train;
@@ -29,12 +27,6 @@ export class TrainingQueue {
   #lots;
   /** @type {Map<string, { userId: string, done: Promise<void> }>} */
   #running = new Map();
-  /** Users of whom nothing begins, and how many want that. @type {Map<string, number>} */
-  #held = new Map();
-  /** Who is asked about; again: there was word of them meanwhile. @type {Map<string, { again: boolean, ended: Promise<void> }>} */
-  #questions = new Map();
-  /** Users who were gone when last heard of, the latest of them. @type {Set<string>} */
-  #gone = new Set();
   /** @type {Promise<void> | undefined} */
   #pause;
   #isOver = false;
@@ -48,6 +40,12 @@ export class TrainingQueue {
     this.#train = train;
     this.#limits = limits;
     this.#lots = new WaitingLots(limits);
+    this.forgetting = new Forgetting({
+      lots: this.#lots,
+      retryMs: limits.retryMs,
+      trained: (userId) => Promise.all([...this.#running.values()].map((one) => one.userId === userId && one.done)),
+      letGo: () => this.#start(),
+    });
   }
 
   /** Events since the start, and what became of them. */
@@ -71,86 +69,6 @@ export class TrainingQueue {
     if (!this.#lots.add({ userId, adapterName, events: [...events] })) return false;
     this.#start();
     return true;
-  }
-
-  /**
-   * Drops what waits of this user, and what comes until `erase` has ended, which begins once nothing of theirs is trained.
-   * @template T
-   * @param {string} userId
-   * @param {() => Promise<T>} erase
-   */
-  forget(userId, erase) {
-    return this.#hold(userId, async () => {
-      this.#lots.drop(userId);
-      await Promise.all([...this.#running.values()].map((one) => one.userId === userId && one.done));
-      try {
-        const erased = await erase();
-        this.#noteGone(userId);
-        return erased;
-      } finally {
-        // Also where it fails: half a deletion is going to be repeated.
-        this.#lots.drop(userId);
-      }
-    });
-  }
-
-  /**
-   * Erases a part of what there is of this user, of whom nothing begins meanwhile. Where it was the last, forgets the rest.
-   * @template T
-   * @param {string} userId
-   * @param {() => Promise<T>} erase
-   * @param {() => Promise<boolean | undefined>} isGone As of forgetIf.
-   */
-  forgetIfLast(userId, erase, isGone) {
-    return this.#hold(userId, async () => {
-      const erased = await erase();
-      const gone = await isGone();
-      if (gone === true) await this.forget(userId, async () => {});
-      if (gone === undefined) void this.forgetIf(userId, isGone);
-      return erased;
-    });
-  }
-
-  /**
-   * Somebody else may have erased this user: if so, forgets what is here of them, and begins none of it before it is known.
-   * @param {string} userId
-   * @param {() => Promise<boolean | undefined>} isGone Never rejects. undefined: ask again.
-   */
-  forgetIf(userId, isGone) {
-    const under = this.#questions.get(userId);
-    if (under !== undefined) {
-      // Its answer may be of a moment before.
-      under.again = true;
-      return under.ended;
-    }
-    const question = { again: false, ended: Promise.resolve() };
-    this.#questions.set(userId, question);
-    question.ended = this.#hold(userId, () => this.#ask(userId, isGone, question));
-    return question.ended;
-  }
-
-  /**
-   * @param {string} userId
-   * @param {() => Promise<boolean | undefined>} isGone
-   * @param {{ again: boolean }} question
-   */
-  async #ask(userId, isGone, question) {
-    try {
-      while (this.#lots.has(userId)) {
-        question.again = false;
-        const gone = await isGone();
-        // Word of one deletion comes several times, and to whoever deleted, too: what is here came after the first.
-        if (gone === true && !this.#gone.has(userId)) await this.forget(userId, async () => {});
-        if (gone !== true) this.#gone.delete(userId);
-        if (gone === undefined) await delay(this.#limits.retryMs);
-        else if (!question.again) return;
-      }
-      // Nobody asked what has happened to this user, and the next word may be of another deletion.
-      this.#gone.delete(userId);
-    } finally {
-      // At once: the next word is a question of its own.
-      this.#questions.delete(userId);
-    }
   }
 
   /**
@@ -179,7 +97,7 @@ export class TrainingQueue {
 
   /** Whatever may begin. To be called when anything has come or ended. */
   #start() {
-    const mayBegin = (/** @type {Lot} */ lot) => !this.#running.has(idOf(lot)) && !this.#held.has(lot.userId);
+    const mayBegin = (/** @type {Lot} */ lot) => !this.#running.has(idOf(lot)) && !this.forgetting.holds(lot.userId);
     while (this.#pause === undefined && !this.#isOver && this.#running.size < this.#limits.concurrency) {
       const lot = this.#lots.take(mayBegin);
       if (lot === undefined) break;
@@ -202,33 +120,8 @@ export class TrainingQueue {
     } else {
       this.#lots.settle(lot, outcome);
       // Dropped, it may have been saved all the same.
-      this.#gone.delete(lot.userId);
+      this.forgetting.back(lot.userId);
     }
     this.#start();
-  }
-
-  /** @param {string} userId */
-  #noteGone(userId) {
-    this.#gone.add(userId);
-    const [oldest = ''] = this.#gone.size > MOST_GONE ? this.#gone : [];
-    this.#gone.delete(oldest);
-  }
-
-  /**
-   * Nothing of this user's begins until the work has ended.
-   * @template T
-   * @param {string} userId
-   * @param {() => Promise<T>} work
-   */
-  async #hold(userId, work) {
-    this.#held.set(userId, 1 + (this.#held.get(userId) ?? 0));
-    try {
-      return await work();
-    } finally {
-      const others = (this.#held.get(userId) ?? 0) - 1;
-      if (others > 0) this.#held.set(userId, others);
-      else this.#held.delete(userId);
-      this.#start();
-    }
   }
 }

@@ -4,7 +4,7 @@
  * record itself (bincode, docs/format.md); deleting it, and going back to an old version.
  * @import { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
  * @import { LoRAStorage, UserLoRAAdapter } from 'lora-store'
- * @import { IsGone } from '../deletions.js'
+ * @import { IsGone } from '../forgetting.js'
  * @import { Load, Observe } from '../observing.js'
  * @import { TrainingQueue } from '../training-queue.js'
  */
@@ -26,7 +26,7 @@ export function adapterRoutes(app, { storage, load, queue, isGone, observe }) {
   });
   const { userParams, adapterParams, versionParams, deleted } = schemas;
   const erasePart = (/** @type {string} */ id, /** @type {() => Promise<number>} */ erase) =>
-    queue.forgetIfLast(id.toLowerCase(), erase, () => isGone(id));
+    queue.forgetting.forgetIfLast(id.toLowerCase(), erase, isGone);
 
   app.get(user, schemaOf(userParams, schemas.listed), async (request) => {
     const rows = await storage.listAdapters(paramsOf(request).id);
@@ -36,7 +36,7 @@ export function adapterRoutes(app, { storage, load, queue, isGone, observe }) {
   app.delete(user, schemaOf(userParams, deleted), async (request) => {
     const { id } = paramsOf(request);
     // What waits to be trained on would bring the user back, and so would what comes meanwhile.
-    return { deleted: await queue.forget(id.toLowerCase(), () => storage.forgetUser(id)) };
+    return { deleted: await queue.forgetting.forget(id.toLowerCase(), () => storage.forgetUser(id)) };
   });
 
   app.get(adapter, schemaOf(adapterParams, octetsOr(schemas.latest)), async (request, reply) => {

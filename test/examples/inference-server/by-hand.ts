@@ -7,13 +7,16 @@ interface Lot {
   readonly adapterName: string;
   readonly events: readonly unknown[];
 }
+interface Forgetting {
+  forget<T>(userId: string, erase: () => Promise<T>): Promise<T>;
+  forgetIfLast<T>(userId: string, erase: () => Promise<T>, isGone: () => Promise<boolean | undefined>): Promise<T>;
+  forgetIf(userId: string, isGone: () => Promise<boolean | undefined>): Promise<void>;
+}
 interface Queue {
   readonly counts: { accepted: number; waiting: number; trained: number; dropped: number };
   readonly running: number;
   add(userId: string, adapterName: string, events: readonly unknown[]): boolean;
-  forget<T>(userId: string, erase: () => Promise<T>): Promise<T>;
-  forgetIfLast<T>(userId: string, erase: () => Promise<T>, isGone: () => Promise<boolean | undefined>): Promise<T>;
-  forgetIf(userId: string, isGone: () => Promise<boolean | undefined>): Promise<void>;
+  readonly forgetting: Forgetting;
   drain(): Promise<void>;
 }
 type Queues = new (train: (lot: Lot) => Promise<Outcome>, limits: object) => Queue;

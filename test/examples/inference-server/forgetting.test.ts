@@ -11,7 +11,7 @@ test('nothing of a user survives a deletion: not what waits, is put back or come
   add('a', 'other', 4);
   const erasing = signal();
   let erased = false;
-  const forgotten = queue.forget('a', async () => {
+  const forgotten = queue.forgetting.forget('a', async () => {
     erased = true;
     await erasing.given;
     return 'rows';
@@ -45,7 +45,7 @@ test('a deletion while a lot waits for its next try: the timer finds nothing', a
   add('a');
   await end('again');
   const erasing = signal();
-  const forgotten = queue.forget('a', () => erasing.given);
+  const forgotten = queue.forgetting.forget('a', () => erasing.given);
   add('a');
   add('b');
   // The pause is over when b trains.
@@ -59,7 +59,7 @@ test('a deletion while a lot waits for its next try: the timer finds nothing', a
 test('a deletion that fails says so, has dropped what there was, and holds nothing back', async () => {
   const { queue, add, users } = byHand();
   add('a', 'default', 4);
-  const forgotten = queue.forget('a', async () => {
+  const forgotten = queue.forgetting.forget('a', async () => {
     add('a');
     throw new Error('Redis is away');
   });
@@ -72,7 +72,7 @@ test('a deletion that fails says so, has dropped what there was, and holds nothi
 test('of two deletions at once the second still holds when the first has ended', async () => {
   const { queue, add, users } = byHand();
   const [first, second] = [signal(), signal()];
-  const forgotten = [queue.forget('a', () => first.given), queue.forget('a', () => second.given)];
+  const forgotten = [queue.forgetting.forget('a', () => first.given), queue.forgetting.forget('a', () => second.given)];
   first.give();
   await forgotten[0];
   add('a');
@@ -90,7 +90,7 @@ test('of a user who may be gone nothing begins until that is known', async () =>
     const answers = [signal(), signal()];
     let asked = 0;
     // 1. It is asked, while one training is under way.
-    const checked = queue.forgetIf('a', async () => {
+    const checked = queue.forgetting.forgetIf('a', async () => {
       const answer = answers[asked++];
       await answer?.given;
       // 3. There is no answer the first time.
@@ -112,7 +112,7 @@ test('of a user who may be gone nothing begins until that is known', async () =>
 test('of a user who is gone, what was put back by the training under way is dropped, too', async () => {
   const { queue, add, users, end } = byHand();
   add('a');
-  const checked = queue.forgetIf('a', async () => true);
+  const checked = queue.forgetting.forgetIf('a', async () => true);
   await end('again');
   await checked;
   add('b');
@@ -127,7 +127,7 @@ describe('when one adapter is deleted', () => {
       add('a', 'default', 4);
       const [erasing, word] = [signal(), signal()];
       // 1. It is being erased, and events come.
-      const forgotten = queue.forgetIfLast(
+      const forgotten = queue.forgetting.forgetIfLast(
         'a',
         () => erasing.given,
         async () => true,
@@ -135,7 +135,7 @@ describe('when one adapter is deleted', () => {
       add('a');
       // 2. Word of it, and the answer, in either order.
       const hear = async () => {
-        const checked = queue.forgetIf('a', async () => {
+        const checked = queue.forgetting.forgetIf('a', async () => {
           await word.given;
           return true;
         });
@@ -156,7 +156,7 @@ describe('when one adapter is deleted', () => {
   test('and others are left, what waits begins once it has been deleted', async () => {
     const { queue, add, users } = byHand();
     const erasing = signal();
-    const forgotten = queue.forgetIfLast(
+    const forgotten = queue.forgetting.forgetIfLast(
       'a',
       () => erasing.given.then(() => 3),
       async () => false,
@@ -171,7 +171,7 @@ describe('when one adapter is deleted', () => {
   test('and it is not known whether others are left, that is asked again after the answer', async () => {
     const { queue, add, users } = byHand();
     const answers = [undefined, undefined, true];
-    const forgotten = queue.forgetIfLast(
+    const forgotten = queue.forgetting.forgetIfLast(
       'a',
       async () => 'erased',
       async () => answers.shift(),
@@ -190,11 +190,11 @@ describe('events that came after a deletion', () => {
     for (const first of ['here', 'elsewhere']) {
       const { queue, add } = byHand({ concurrency: 0 });
       add('a');
-      if (first === 'here') await queue.forget('a', async () => {});
-      else await queue.forgetIf('a', gone);
+      if (first === 'here') await queue.forgetting.forget('a', async () => {});
+      else await queue.forgetting.forgetIf('a', gone);
       add('a');
-      await queue.forgetIf('a', gone);
-      await queue.forgetIf('a', gone);
+      await queue.forgetting.forgetIf('a', gone);
+      await queue.forgetting.forgetIf('a', gone);
       expect([first, queue.counts.waiting, queue.counts.dropped]).toEqual([first, 10, 10]);
     }
   });
@@ -204,9 +204,9 @@ describe('events that came after a deletion', () => {
     add('a');
     const [erasing, answer] = [signal(), signal()];
     // 1. The user is erased here. 2. Word of it comes back, and it is asked whether it is so.
-    const forgotten = queue.forget('a', () => erasing.given);
+    const forgotten = queue.forgetting.forget('a', () => erasing.given);
     add('a');
-    const checked = queue.forgetIf('a', async () => {
+    const checked = queue.forgetting.forgetIf('a', async () => {
       await answer.given;
       return true;
     });
@@ -221,10 +221,10 @@ describe('events that came after a deletion', () => {
 
   test('may be dropped after all when a thousand others were deleted meanwhile: what is known of them is bounded', async () => {
     const { queue, add } = byHand({ concurrency: 0 });
-    await queue.forget('a', async () => {});
-    for (let i = 0; i < 1000; i++) await queue.forget(`other ${i}`, async () => {});
+    await queue.forgetting.forget('a', async () => {});
+    for (let i = 0; i < 1000; i++) await queue.forgetting.forget(`other ${i}`, async () => {});
     add('a');
-    await queue.forgetIf('a', gone);
+    await queue.forgetting.forgetIf('a', gone);
     expect(queue.counts.dropped).toBe(10);
   });
 
@@ -232,13 +232,13 @@ describe('events that came after a deletion', () => {
     'are dropped by the next one after a training that %s them',
     async (outcome) => {
       const { queue, add, end, users } = byHand({ concurrency: 1 });
-      await queue.forget('a', async () => {});
+      await queue.forgetting.forget('a', async () => {});
       add('a');
       add('b');
       add('a');
       // What is dropped may have been saved, as when the connection dies meanwhile.
       await end(outcome);
-      await queue.forgetIf('a', gone);
+      await queue.forgetting.forgetIf('a', gone);
       expect([users(), queue.counts.waiting]).toEqual([['b'], 10]);
     },
   );
@@ -247,22 +247,22 @@ describe('events that came after a deletion', () => {
     'are dropped by the next one when the user was there again, or may have been: %s',
     async (first) => {
       const { queue, add } = byHand({ concurrency: 0 });
-      await queue.forget('a', async () => {});
+      await queue.forgetting.forget('a', async () => {});
       add('a');
       const answers = [first, true, true];
       const ask = async () => answers.shift();
-      await queue.forgetIf('a', ask);
-      await queue.forgetIf('a', ask);
+      await queue.forgetting.forgetIf('a', ask);
+      await queue.forgetting.forgetIf('a', ask);
       expect(queue.counts).toMatchObject({ waiting: 0, dropped: 10 });
     },
   );
 
   test('are dropped by the next deletion when there was word of the user while nothing of them was here', async () => {
     const { queue, add } = byHand({ concurrency: 0 });
-    await queue.forget('a', async () => {});
-    await queue.forgetIf('a', () => expect.fail('asked'));
+    await queue.forgetting.forget('a', async () => {});
+    await queue.forgetting.forgetIf('a', () => expect.fail('asked'));
     add('a');
-    await queue.forgetIf('a', gone);
+    await queue.forgetting.forgetIf('a', gone);
     expect(queue.counts).toMatchObject({ waiting: 0, dropped: 10 });
   });
 });
@@ -280,7 +280,7 @@ test('words that come while it is asked whether a user is gone are one more ques
       return mine === 1 && gone;
     };
     // 1. A first word, whose answer is of a moment before the user is erased. 2. Three more.
-    const words = Array.from({ length: 4 }, () => queue.forgetIf('a', ask));
+    const words = Array.from({ length: 4 }, () => queue.forgetting.forgetIf('a', ask));
     await settled();
     expect(asked).toBe(1);
     answers[0]?.give();
@@ -292,7 +292,7 @@ test('words that come while it is asked whether a user is gone are one more ques
     expect([asked, users(), queue.counts.dropped]).toEqual([2, ['b'], gone ? 10 : 0]);
     // 4. A word after that is a question again, where anything is here.
     add('a');
-    await queue.forgetIf('a', ask);
+    await queue.forgetting.forgetIf('a', ask);
     expect(asked).toBe(3);
   }
 });
@@ -301,17 +301,17 @@ test('nobody asks about a user of whom nothing is here', async () => {
   const { queue, add, end } = byHand();
   add('a');
   await end('trained');
-  await queue.forgetIf('a', () => expect.fail('asked'));
-  await queue.forgetIf('b', () => expect.fail('asked'));
+  await queue.forgetting.forgetIf('a', () => expect.fail('asked'));
+  await queue.forgetting.forgetIf('b', () => expect.fail('asked'));
 });
 
 test('a question that has no answer ends with the drain', async () => {
   const { queue, add } = byHand({ concurrency: 0, drainMs: 0 });
   add('a');
-  const checked = queue.forgetIf('a', async () => undefined);
+  const checked = queue.forgetting.forgetIf('a', async () => undefined);
   await queue.drain();
   await checked;
   // Nothing is left to ask about.
-  await queue.forgetIf('a', () => expect.fail('asked'));
+  await queue.forgetting.forgetIf('a', () => expect.fail('asked'));
   expect(queue.counts.dropped).toBe(10);
 });

@@ -1,0 +1,151 @@
+// @ts-check
+/**
+ * What of the queue goes with a user who is erased, here or by another node. Promises: nothing of a user begins while that is
+ * under way or not known yet; and what came after the answer to a deletion is not taken for what was there before it.
+ * @import { WaitingLots } from './waiting-lots.js'
+ */
+import { setTimeout as delay } from 'node:timers/promises';
+
+/**
+ * @typedef {object} Parts
+ * @property {WaitingLots} lots
+ * @property {number} retryMs Between two questions whether a user is gone, where there is no answer.
+ * @property {(userId: string) => Promise<unknown>} trained Nothing of this user is trained any more.
+ * @property {() => void} letGo A user of whom nothing was to begin.
+ */
+/** @typedef {(userId: string) => Promise<boolean | undefined>} IsGone Never rejects. undefined: ask again. */
+
+/** Whoever is forgotten sooner may lose events that came right after the deletion. */
+const MOST_GONE = 1000;
+
+export class Forgetting {
+  #parts;
+  /** Users of whom nothing begins, and how many want that. @type {Map<string, number>} */
+  #held = new Map();
+  /** Who is asked about; again: there was word of them meanwhile. @type {Map<string, { again: boolean, ended: Promise<void> }>} */
+  #questions = new Map();
+  /** Users who were gone when last heard of, the latest of them. @type {Set<string>} */
+  #gone = new Set();
+
+  /** @param {Parts} parts */
+  constructor(parts) {
+    this.#parts = parts;
+  }
+
+  /** Whether nothing of this user may begin. @param {string} userId */
+  holds(userId) {
+    return this.#held.has(userId);
+  }
+
+  /** This user may be there again. @param {string} userId */
+  back(userId) {
+    this.#gone.delete(userId);
+  }
+
+  /**
+   * Drops what waits of this user, and what comes until `erase` has ended, which begins once nothing of theirs is trained.
+   * @template T
+   * @param {string} userId
+   * @param {() => Promise<T>} erase
+   */
+  forget(userId, erase) {
+    const { lots, trained } = this.#parts;
+    return this.#hold(userId, async () => {
+      lots.drop(userId);
+      await trained(userId);
+      try {
+        const erased = await erase();
+        this.#noteGone(userId);
+        return erased;
+      } finally {
+        // Also where it fails: half a deletion is going to be repeated.
+        lots.drop(userId);
+      }
+    });
+  }
+
+  /**
+   * Erases a part of what there is of this user, of whom nothing begins meanwhile. Where it was the last, forgets the rest.
+   * @template T
+   * @param {string} userId
+   * @param {() => Promise<T>} erase
+   * @param {IsGone} isGone
+   */
+  forgetIfLast(userId, erase, isGone) {
+    return this.#hold(userId, async () => {
+      const erased = await erase();
+      const gone = await isGone(userId);
+      if (gone === true) await this.forget(userId, async () => {});
+      if (gone === undefined) void this.forgetIf(userId, isGone);
+      return erased;
+    });
+  }
+
+  /**
+   * Somebody else may have erased this user: if so, forgets what is here of them, and begins none of it before it is known.
+   * @param {string} userId
+   * @param {IsGone} isGone
+   */
+  forgetIf(userId, isGone) {
+    const under = this.#questions.get(userId);
+    if (under !== undefined) {
+      // Its answer may be of a moment before.
+      under.again = true;
+      return under.ended;
+    }
+    const question = { again: false, ended: Promise.resolve() };
+    this.#questions.set(userId, question);
+    question.ended = this.#hold(userId, () => this.#ask(userId, isGone, question));
+    return question.ended;
+  }
+
+  /**
+   * @param {string} userId
+   * @param {IsGone} isGone
+   * @param {{ again: boolean }} question
+   */
+  async #ask(userId, isGone, question) {
+    const { lots, retryMs } = this.#parts;
+    try {
+      while (lots.has(userId)) {
+        question.again = false;
+        const gone = await isGone(userId);
+        // Word of one deletion comes several times, and to whoever deleted, too: what is here came after the first.
+        if (gone === true && !this.#gone.has(userId)) await this.forget(userId, async () => {});
+        if (gone !== true) this.#gone.delete(userId);
+        if (gone === undefined) await delay(retryMs);
+        else if (!question.again) return;
+      }
+      // Nobody asked what has happened to this user, and the next word may be of another deletion.
+      this.#gone.delete(userId);
+    } finally {
+      // At once: the next word is a question of its own.
+      this.#questions.delete(userId);
+    }
+  }
+
+  /** @param {string} userId */
+  #noteGone(userId) {
+    this.#gone.add(userId);
+    const [oldest = ''] = this.#gone.size > MOST_GONE ? this.#gone : [];
+    this.#gone.delete(oldest);
+  }
+
+  /**
+   * Nothing of this user's begins until the work has ended.
+   * @template T
+   * @param {string} userId
+   * @param {() => Promise<T>} work
+   */
+  async #hold(userId, work) {
+    this.#held.set(userId, 1 + (this.#held.get(userId) ?? 0));
+    try {
+      return await work();
+    } finally {
+      const others = (this.#held.get(userId) ?? 0) - 1;
+      if (others > 0) this.#held.set(userId, others);
+      else this.#held.delete(userId);
+      this.#parts.letGo();
+    }
+  }
+}
