@@ -10,11 +10,10 @@ import { connect as connectTls } from 'node:tls';
 
 /** @typedef {Awaited<ReturnType<typeof startProxy>>} Proxy */
 
-/** @param {string} target redis:// or rediss:// */
+/** @param {string} target redis:// or rediss:// with a host, as getRedis finds it. */
 export async function startProxy(target) {
   const to = new URL(target);
   const secure = to.protocol === 'rediss:';
-  if (!secure && to.protocol !== 'redis:') throw new Error('REDIS_URL is of another form than redis:// or rediss://');
   const host = to.hostname.replace(/^\[|\]$/g, '');
   const place = { host, port: Number(to.port || 6379) };
   // An address is no server name (RFC 6066); the certificate is held against it all the same.

@@ -15,6 +15,8 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { Redis } from 'ioredis';
 
 const START_MS = 10_000;
+/** ioredis would take it; the package takes no host:port, and what the live page puts before Redis needs a host to go to. */
+const OTHER_FORM = 'write it as redis://host:port or rediss://host:port';
 
 /** So that the server ends with us even when we are killed: its sentinel reads from a pipe that only we hold open. */
 const SENTINEL = 'exec 3<&0; { read -r _ <&3; kill "$$"; } & exec "$@" 3<&- </dev/null';
@@ -26,7 +28,7 @@ const SENTINEL = 'exec 3<&0; { read -r _ <&3; kill "$$"; } & exec "$@" 3<&- </de
 export async function getRedis(closing) {
   const given = process.env.REDIS_URL;
   if (given) {
-    const { version, reason } = await greet(given);
+    const { version, reason } = isRedisUrl(given) ? await greet(given) : { version: undefined, reason: OTHER_FORM };
     if (version !== undefined) return { url: given, words: `${version}, named by REDIS_URL` };
     return {
       url: false,
@@ -39,6 +41,11 @@ export async function getRedis(closing) {
   }
   const url = await start(program, closing);
   return { url, words: `${(await greet(url)).version}, started here on ${new URL(url).host}` };
+}
+
+/** @param {string} text */
+function isRedisUrl(text) {
+  return /^rediss?:\/\/[^/]/.test(text) && URL.canParse(text);
 }
 
 /**

@@ -53,3 +53,27 @@ test('nobody there, under an address or a name', async () => {
     expect(await wordsAt(`redis://${host}:${port}`)).toContain('ECONNREFUSED');
   }
 });
+
+test.each([
+  ['host:port, where a Redis is', new URL(redisUrl()).host],
+  ['a name and a port', 'localhost:6379'],
+  ['a host', '127.0.0.1'],
+  ['a socket', '/run/redis/redis.sock'],
+  ['a socket as a URL', 'redis:///run/redis/redis.sock'],
+  ['another protocol', 'http://127.0.0.1:6379'],
+  ['a port that is none', 'redis://:not-this-one@127.0.0.1:99999'],
+])('another form than a URL with a host: %s', async (_, text) => {
+  const words = await wordsAt(text);
+  expect(words).toBe(
+    'none: REDIS_URL names one that cannot be used (write it as redis://host:port or rediss://host:port). Two tiers, memory and Postgres',
+  );
+});
+
+test('a URL that names a host and a port is taken', async () => {
+  vi.stubEnv('REDIS_URL', redisUrl());
+  try {
+    expect(await getRedis(closing)).toMatchObject({ url: redisUrl() });
+  } finally {
+    vi.unstubAllEnvs();
+  }
+});
