@@ -4,7 +4,6 @@
  * loopback alone, under its own name alone (a foreign name that resolves to it would be DNS rebinding), and it acts only
  * for its own page (another page's request has another Origin). Another program of this machine could press the buttons:
  * they touch nothing but the users who exist for the page.
- * @import { FastifyRequest } from 'fastify'
  * @import { Node } from './nodes.js'
  * @import { Result, Target } from './actions.js'
  */
@@ -99,9 +98,10 @@ export function buildPageServer({ nodes, actions, traffic, snapshot, feeds }) {
   return app;
 }
 
-/** @param {FastifyRequest} request */
-function isOurs({ headers: { host = '', origin }, method, socket }) {
-  const names = ['127.0.0.1', 'localhost'].map((name) => `${name}:${socket.localPort}`);
+/** @param {{ method: string, headers: { host?: string | undefined, origin?: string | undefined }, socket: { localPort?: number | undefined } }} request */
+export function isOurs({ headers: { host = '', origin }, method, socket }) {
+  // As browsers write it: at port 80 without the port.
+  const names = ['127.0.0.1', 'localhost'].map((name) => new URL(`http://${name}:${socket.localPort}`).host);
   if (!names.includes(host)) return false;
   return method === 'GET' ? origin === undefined || origin === `http://${host}` : origin === `http://${host}`;
 }
