@@ -6,6 +6,7 @@
 import { bins, Loads, TARGET_MS } from './loads.js';
 import { ask } from './nodes.js';
 import { Travels } from './travels.js';
+import { nameOf, whyAway } from './words.js';
 
 const WINDOW_MS = 30_000;
 const EVENTS_KEPT = 50;
@@ -107,11 +108,11 @@ export class State {
     if (event === 'recovered') this.#outages.delete(part);
     /** @type {Record<string, string>} */
     const words = {
-      degraded: detail.cause,
+      degraded: whyAway(detail.cause ?? ''),
       recovered: `after ${Math.round(detail.afterMs)} ms`,
       corrupt: detail.reason,
     };
-    const text = event in words ? `${detail.tier}: ${words[event]}` : detail.cause;
+    const text = event in words ? `${nameOf(detail.tier)}: ${words[event]}` : detail.cause;
     this.#note(node, event, text);
   }
 

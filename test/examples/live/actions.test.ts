@@ -122,7 +122,7 @@ test('Cut Redis: both nodes say degraded, rank on, and heal', async () => {
     });
   }
   await page
-    .getByText(/bus: after \d+ ms/)
+    .getByText(/Bus: after \d+ ms/)
     .first()
     .waitFor();
 });
