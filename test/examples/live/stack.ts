@@ -28,8 +28,8 @@ export interface Stack {
 }
 
 export interface LaunchOptions {
-  /** Of the launcher, beyond the servers of the tests. */
-  readonly env?: () => NodeJS.ProcessEnv;
+  /** Of the launcher, beyond the servers of the tests, which are named by what it is given. */
+  readonly env?: (place: { DATABASE_URL: string; REDIS_URL: string }) => NodeJS.ProcessEnv;
   /** In the background, as is the default of npm start. */
   readonly traffic?: boolean;
 }
@@ -54,7 +54,7 @@ export function useLivePage({ env = () => ({}), traffic = false }: LaunchOptions
     const place = { DATABASE_URL: database.url, REDIS_URL: redisUrl(), LORA_STORE_NAMESPACE: redisNamespace() };
     const args = [program, '--live', '--cut-ms', String(CUT_MS), ...(traffic ? [] : ['--no-traffic'])];
     child = spawn(process.execPath, args, {
-      env: { ...process.env, LORA_STORE_API_TOKEN: undefined, ...place, ...env() },
+      env: { ...process.env, LORA_STORE_API_TOKEN: undefined, ...place, ...env(place) },
       stdio: ['ignore', 'pipe', 'pipe'],
     });
     ended = once(child, 'exit') as Promise<[number | null]>;
