@@ -125,6 +125,54 @@ test('without a mouse: Tab reaches every control, shows where it is, and Enter p
   await page.close();
 });
 
+test('by the keyboard alone: traffic, theme, both selects, a training and the cut do what they do', async () => {
+  const page = await stack.open({ colorScheme: 'light' });
+  const tabTo = async (id: string) => {
+    await page.keyboard.press('Tab');
+    expect(await page.evaluate('document.activeElement.dataset.action ?? document.activeElement.id')).toBe(id);
+  };
+  const result = page.locator('#result');
+  const traffic = (on: boolean) => page.locator(`#traffic[aria-pressed=${on}]`).waitFor();
+
+  await tabTo('traffic');
+  await traffic(true);
+  await page.keyboard.press('Space');
+  await traffic(false);
+  await result.getByText('Background traffic is off.').waitFor();
+  await page.keyboard.press('Enter');
+  await traffic(true);
+
+  await tabTo('theme');
+  const ground = () => page.evaluate<string>('getComputedStyle(document.body).backgroundColor');
+  const light = await ground();
+  await page.keyboard.press('Enter');
+  expect(await ground()).not.toBe(light);
+  await page.keyboard.press('Space');
+  expect(await ground()).toBe(light);
+
+  await tabTo('node');
+  await page.keyboard.press('ArrowDown');
+  await tabTo('user');
+  for (let i = 0; i < 2; i++) await page.keyboard.press('ArrowDown');
+  await page.keyboard.press('ArrowUp');
+  await tabTo('rank');
+  await tabTo('events');
+  await tabTo('train');
+  await page.keyboard.press('Space');
+  await result.getByText(/^Node B trained on \d+ events/).waitFor();
+  await page.getByText(/^Node B → Node A, user 2, by /).waitFor();
+
+  await tabTo('rollback');
+  await tabTo('cut');
+  await page.getByText('Live, Redis connected').waitFor();
+  await page.keyboard.press('Space');
+  await page.getByText('Live, Redis is cut').waitFor();
+  await page.getByText('Live, Redis connected').waitFor();
+  await page.keyboard.press('Enter');
+  await page.getByText('Live, Redis is cut').waitFor();
+  await page.close();
+});
+
 test('whoever wants less motion sees none', async () => {
   const page = await stack.open({ reducedMotion: 'reduce' });
   await page.locator('#travels li.new').first().waitFor();
