@@ -95,11 +95,17 @@ test('both themes, by the system and by the button: other colours, all legible',
   await other.close();
 });
 
-test('on a phone nothing is wider than it, and every chart is drawn', async () => {
+test('on a phone nothing is wider than it or than its own place, in an outage too, and every chart is drawn', async () => {
   const page = await stack.open({ viewport: { width: 360, height: 740 }, isMobile: true });
   await page.locator('#chart-postgres canvas').waitFor();
   expect(await page.evaluate('[innerWidth, document.documentElement.scrollWidth]')).toEqual([360, 360]);
   expect(await page.locator('.chart canvas').count()).toBe(3);
+  // The longest that a cell says.
+  await page.getByText('Live, Redis connected').waitFor();
+  await page.click('[data-action=cut]');
+  for (const node of ['A', 'B']) await page.locator(`[data-part="${node} bus"]`, { hasText: 'degraded' }).waitFor();
+  const wide = `[...document.querySelectorAll('main *')].filter((node) => node.clientWidth > 0 && node.scrollWidth > node.clientWidth)`;
+  expect(await page.evaluate(`${wide}.map(({ outerHTML }) => outerHTML)`)).toEqual([]);
   await page.close();
 });
 
