@@ -6,10 +6,10 @@
 import type { TargetResult } from './harness/results.js';
 
 const MEMORY =
-  'Rust writes into memory that it has just freed, which is in a cache. V8 uses memory again when some 30 MB more were allocated: a ' +
-  'plain copy of the record into it takes 2.4 to 2.8 µs, a third of Rust’s 8, and 0.9 into a warm buffer. In slabs, timed in the ' +
-  'codec itself, decode and encode take a tenth to a fifth less (docs/native.md), and an adapter would be kept, or transferred to a ' +
-  'worker, together with its neighbours’.';
+  'Rust writes into memory that it has just freed, which is in a cache. V8 uses memory again when some 30 MB more were allocated, ' +
+  'and how long that takes is the host’s: a plain copy of the record took 2.4 to 3.9 µs from run to run of one day, 0.30 to 0.47 of Rust’s ' +
+  'decode (0.9 into a warm buffer), decode 0.40 to 0.68 and encode 0.65 to 1.03. In slabs, timed in the codec itself, they take a tenth to a ' +
+  'fifth less (docs/native.md), and an adapter would be kept, or transferred to a worker, together with its neighbours.';
 
 /** By the target's words. */
 const explanations: Readonly<Record<string, string>> = {
