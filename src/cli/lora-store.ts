@@ -1,32 +1,34 @@
 #!/usr/bin/env node
-/** The command line: argv in, words out, exit code 1 and one sentence where something fails. */
-import { Argument, Command, InvalidArgumentError } from 'commander';
-import { type MigrateOptions, migrate } from '../postgres/migrate.js';
+/** The command line: argv in, words out. One file a command in commands/; what an exit code means is in exit.ts. */
+import { Command, CommanderError } from 'commander';
+import { addMigrate } from './commands/migrate.js';
+import { addStats } from './commands/stats.js';
+import { addTop } from './commands/top.js';
+import { exitCodeOf } from './exit.js';
 
-const program = new Command('lora-store').description('Storage for per-user LoRA adapters.');
+const EXIT_CODES = `
+Exit codes: 0 done; 1 it failed, or found what is wrong; 2 the command line makes no sense; 3 a server is out of reach or its
+schema out of date; 130 interrupted. Errors go to stderr.`;
 
-program
-  .command('migrate')
-  .description('create the tables, indexes and triggers in Postgres (up), or take them away (down)')
-  .addArgument(
-    new Argument('<direction>', 'up: all that are not applied yet; down: the newest').choices(['up', 'down']),
-  )
-  .option('--postgres <url>', 'the database (default: DATABASE_URL)')
-  .option('--count <n>', 'how many migrations at most', wholeNumber)
-  .action(async (direction: 'up' | 'down', options: Pick<MigrateOptions, 'postgres' | 'count'>) => {
-    const names = await migrate({ direction, ...options });
-    for (const name of names) console.log(`${direction} ${name}`);
-    if (names.length === 0) console.log(direction === 'up' ? 'nothing to apply' : 'nothing to take away');
-  });
+const program = new Command('lora-store')
+  .description('Storage for per-user LoRA adapters.')
+  .addHelpText('after', EXIT_CODES)
+  .exitOverride();
 
-function wholeNumber(text: string): number {
-  if (/^[1-9]\d{0,8}$/.test(text)) return Number(text);
-  throw new InvalidArgumentError('It must be a whole number from 1.');
-}
+addMigrate(program);
+addStats(program);
+addTop(program);
+
+// Whoever reads only the first lines, such as `head`, closes the pipe.
+process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+  if (error.code !== 'EPIPE') throw error;
+  process.exit();
+});
 
 try {
   await program.parseAsync();
 } catch (error) {
-  console.error(`lora-store: ${error instanceof Error ? error.message : String(error)}`);
-  process.exitCode = 1;
+  // Commander has printed what is wrong, or the help.
+  if (!(error instanceof CommanderError)) throw error;
+  process.exitCode = exitCodeOf(error);
 }

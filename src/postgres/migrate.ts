@@ -5,9 +5,10 @@
  */
 import { fileURLToPath } from 'node:url';
 import { runner } from 'node-pg-migrate';
-import pg from 'pg';
-import { SchemaError, StorageUnavailableError } from '../errors.js';
-import { isPool, type PostgresSource } from '../options.js';
+import type pg from 'pg';
+import { SchemaError } from '../errors.js';
+import type { PostgresSource } from '../options.js';
+import { connect, rowsOf, unreachable } from './lone-client.js';
 import { checkSchema } from './schema.js';
 
 export interface MigrateOptions {
@@ -20,7 +21,9 @@ export interface MigrateOptions {
 }
 
 /** The same two levels up from src/postgres and from dist/postgres. */
-const DIRECTORY = fileURLToPath(new URL('../../migrations', import.meta.url));
+export const DIRECTORY = fileURLToPath(new URL('../../migrations', import.meta.url));
+
+export const TABLE = 'lora_store_migrations';
 
 /** Not node-pg-migrate's own number: a service whose migrations run with it, and call us, would wait for itself. */
 const LOCK = 8_317_012_604_911_773;
@@ -37,7 +40,7 @@ export async function migrate(options: MigrateOptions = {}): Promise<string[]> {
       dbClient: client,
       dir: DIRECTORY,
       migrationLoaderStrategies: [{ extensions: ['.sql'], loader: 'sql' }],
-      migrationsTable: 'lora_store_migrations',
+      migrationsTable: TABLE,
       migrationsSchema: await currentSchema(client),
       direction,
       ...(count === undefined ? {} : { count }),
@@ -64,7 +67,7 @@ export async function migrate(options: MigrateOptions = {}): Promise<string[]> {
   }
 }
 
-function parse(options: MigrateOptions) {
+export function parse(options: MigrateOptions) {
   const { postgres: source = process.env.DATABASE_URL, direction = 'up', count } = options;
   if (source === undefined || source === '') {
     throw new TypeError('no Postgres to migrate: set DATABASE_URL, or pass the option postgres');
@@ -84,52 +87,6 @@ function parse(options: MigrateOptions) {
   return { source, direction, count };
 }
 
-interface Connection {
-  readonly client: pg.ClientBase;
-  /** Host, port and database: what an error may tell. */
-  readonly where: string;
-  release(broken: boolean): Promise<void> | void;
-}
-
-async function connect(source: PostgresSource): Promise<Connection> {
-  if (isPool(source)) {
-    const where = 'the pool that was passed';
-    const client = await source.connect().catch((error: unknown) => {
-      throw unreachable(error, where);
-    });
-    // The pool listens only while a client is idle; a connection that dies in our hands would end the process.
-    client.on('error', ignore);
-    return {
-      client,
-      where,
-      release(broken) {
-        client.off('error', ignore);
-        client.release(broken);
-      },
-    };
-  }
-  const client = newClient(source);
-  const where = `${client.host}:${client.port}/${client.database ?? ''}`;
-  client.on('error', ignore);
-  try {
-    await client.connect();
-  } catch (error) {
-    await client.end().catch(ignore);
-    throw unreachable(error, where);
-  }
-  return { client, where, release: () => client.end() };
-}
-
-function newClient(source: string | pg.PoolConfig): pg.Client {
-  const config = typeof source === 'string' ? { connectionString: source } : source;
-  try {
-    return new pg.Client({ connectionTimeoutMillis: 10_000, application_name: 'lora-store migrate', ...config });
-  } catch (cause) {
-    // Without the cause: the parser's error holds what it could not parse, password and all.
-    throw new TypeError(`option postgres is no connection string: ${(cause as Error).message}`);
-  }
-}
-
 /** The bookkeeping goes where an unqualified CREATE TABLE goes. */
 async function currentSchema(client: pg.ClientBase): Promise<string> {
   const { rows } = await client.query<{ schema: string | null }>('select current_schema() as schema');
@@ -141,7 +98,7 @@ async function currentSchema(client: pg.ClientBase): Promise<string> {
 /** All is recorded as done, and yet something is missing: a trigger dropped or disabled by hand. Up cannot know which. */
 async function checkResult(client: pg.ClientBase): Promise<void> {
   try {
-    await checkSchema(async (text) => (await client.query<unknown[]>({ text, rowMode: 'array' })).rows);
+    await checkSchema(rowsOf(client));
   } catch (error) {
     if (!(error instanceof SchemaError)) throw error;
     const message = error.message.replace(/: run .*$/, '');
@@ -150,13 +107,4 @@ async function checkResult(client: pg.ClientBase): Promise<void> {
     );
   }
 }
-
-function unreachable(error: unknown, where: string): StorageUnavailableError {
-  const { code, message } = error as { code?: unknown; message?: unknown };
-  const text = /^28/.test(String(code))
-    ? `authentication failed at Postgres ${where}: correct the user or password`
-    : `cannot reach Postgres at ${where}: ${message || code}`;
-  return new StorageUnavailableError(text, { cause: error });
-}
-
 function ignore(): void {}

@@ -1,18 +1,15 @@
 /** migrate(): up, down and up again; four processes at once; files that psql applied; and every way it refuses. */
-import { execFile } from 'node:child_process';
-import { fileURLToPath } from 'node:url';
-import { promisify } from 'node:util';
 import pg from 'pg';
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { SchemaError, StorageUnavailableError } from '../../src/errors.js';
 import { migrate } from '../../src/postgres/migrate.js';
+import { lora } from '../cli/support.js';
 import { createDatabase, type TestDatabase } from '../support/database.js';
 import { withClient } from '../support/template.js';
 import { dumpSchema } from './support/dump.js';
 import { applyFiles, waysToApply } from './support/migration-files.js';
 
 const ALL = ['001_users', '002_lora_adapters', '003_adapter_heads', '004_checksums'];
-const run = promisify(execFile);
 
 let database: TestDatabase;
 let postgres: string;
@@ -50,12 +47,6 @@ async function goldenSchema(): Promise<string> {
   } finally {
     await migrated.drop();
   }
-}
-
-/** The command as a user runs it, from dist. */
-function lora(args: readonly string[], env: NodeJS.ProcessEnv = {}) {
-  const script = fileURLToPath(new URL('../../dist/cli/lora-store.js', import.meta.url));
-  return run(process.execPath, [script, ...args], { env: { ...process.env, DATABASE_URL: '', ...env } });
 }
 
 describe('migrate', () => {
@@ -224,28 +215,5 @@ describe('migrate refuses', () => {
       expect(await waiting).toBeInstanceOf(StorageUnavailableError);
       expect(pool.totalCount).toBe(0);
     });
-  });
-});
-
-describe('lora-store migrate', () => {
-  test('prints what it ran', async () => {
-    const env = { DATABASE_URL: postgres };
-    expect((await lora(['migrate', 'up'], env)).stdout).toBe(ALL.map((name) => `up ${name}\n`).join(''));
-    expect((await lora(['migrate', 'down', '--count', '2'], env)).stdout).toBe(
-      'down 004_checksums\ndown 003_adapter_heads\n',
-    );
-  });
-
-  test.each([
-    [['migrate', 'up'], /^lora-store: no Postgres to migrate: set DATABASE_URL.*\n$/],
-    [
-      ['migrate', 'up', '--postgres', 'postgres://u:pw@127.0.0.1:1/x'],
-      /^lora-store: cannot reach Postgres at 127.0.0.1:1\/x: .*\n$/,
-    ],
-    [['migrate', 'sideways'], /^error: .*Allowed choices are up, down\.\n$/],
-    [['migrate', 'up', '--count', '1.5'], /^error: .*It must be a whole number from 1\.\n$/],
-  ])('%j exits 1 with one sentence', async (args, sentence) => {
-    const failure = await lora(args).catch((error: unknown) => error);
-    expect(failure).toMatchObject({ code: 1, stdout: '', stderr: expect.stringMatching(sentence) });
   });
 });

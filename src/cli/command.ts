@@ -1,0 +1,109 @@
+/**
+ * What every command has in common: where its servers are, --json, an example in its help, and an orderly end. A command
+ * gets a context; whatever it opened there is closed behind it, also after Ctrl-C.
+ */
+import type { Command } from 'commander';
+import { Tables } from '../operations/tables.js';
+import type { LoRAStorageOptions } from '../options.js';
+import { LoRAStorage } from '../storage/lora-storage.js';
+import { type ExitCode, exitCodeOf } from './exit.js';
+import { Output } from './output.js';
+
+/** Commands look at whole tables, and have more patience than a server that answers requests. */
+const TIMEOUT_MS = 60_000;
+
+export interface CommonOptions {
+  readonly postgres?: string;
+  /** false: --no-redis. */
+  readonly redis?: string | boolean;
+  readonly namespace?: string;
+  readonly json?: boolean;
+}
+
+/** Adds `lora-store <usage>`. example: a whole command line, without the program's name. */
+export function addCommand(program: Command, usage: string, description: string, example: string): Command {
+  return program
+    .command(usage)
+    .description(description)
+    .option('--postgres <url>', 'the database (default: DATABASE_URL)')
+    .option('--json', 'print one JSON document')
+    .addHelpText('after', `\nExample:\n  $ lora-store ${example}`);
+}
+
+/** Adds where Redis is, for commands that change what is cached there or look at it. */
+export function withRedis(command: Command): Command {
+  return command
+    .option('--redis <url>', 'the cache (default: REDIS_URL)')
+    .option('--no-redis', 'leave Redis alone, whatever REDIS_URL says')
+    .option('--namespace <name>', 'what keys and channels in Redis begin with (default: lora)');
+}
+
+export class Context {
+  readonly out: Output;
+  /** Aborted by Ctrl-C: what is under way ends well, and no more is begun. */
+  readonly signal: AbortSignal;
+  readonly #options: CommonOptions;
+  readonly #closers: (() => Promise<void>)[] = [];
+
+  constructor(options: CommonOptions, signal: AbortSignal) {
+    this.#options = options;
+    this.out = new Output({ json: options.json === true });
+    this.signal = signal;
+  }
+
+  /** A storage with no memory and no ear of its own: a command reads an adapter once. Closed when the command ends. */
+  async storage(options: LoRAStorageOptions = {}): Promise<LoRAStorage> {
+    const { postgres, redis, namespace } = this.#options;
+    const storage = await LoRAStorage.open({
+      ...(postgres === undefined ? {} : { postgres }),
+      ...(typeof redis === 'string' || redis === false ? { redis } : {}),
+      ...(namespace === undefined ? {} : { namespace }),
+      memory: false,
+      changeFeed: false,
+      postgresTimeoutMs: TIMEOUT_MS,
+      ...options,
+    });
+    this.#closers.push(() => storage.close());
+    return storage;
+  }
+
+  /** A few connections to Postgres. Closed when the command ends. */
+  async tables(): Promise<Tables> {
+    const tables = await Tables.open(this.#options.postgres, TIMEOUT_MS);
+    this.#closers.push(() => tables.close());
+    return tables;
+  }
+
+  async close(): Promise<void> {
+    for (const close of this.#closers.splice(0).reverse()) await close();
+  }
+}
+
+type Work<Arguments extends unknown[], Options> = (
+  context: Context,
+  options: Options,
+  ...args: Arguments
+) => Promise<ExitCode>;
+
+/** The action of a command. What `work` returns is the exit code; an error is printed, and stands for another. */
+export function acting<Arguments extends unknown[], Options extends CommonOptions>(work: Work<Arguments, Options>) {
+  return async (...given: [...Arguments, Options, Command]): Promise<void> => {
+    // Commander hands over the arguments, then the options, then the command.
+    const options = given.at(-2) as Options;
+    const args = given.slice(0, -2) as Arguments;
+    const interrupted = new AbortController();
+    const interrupt = () => interrupted.abort(new Error('interrupted'));
+    // Once each: whoever asks a second time does not want to wait.
+    process.once('SIGINT', interrupt).once('SIGTERM', interrupt);
+    const context = new Context(options, interrupted.signal);
+    try {
+      process.exitCode = await work(context, options, ...args);
+    } catch (error) {
+      context.out.error(error);
+      process.exitCode = exitCodeOf(error, interrupted.signal);
+    } finally {
+      await context.close();
+      process.off('SIGINT', interrupt).off('SIGTERM', interrupt);
+    }
+  };
+}

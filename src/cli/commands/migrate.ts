@@ -1,0 +1,38 @@
+/** `lora-store migrate`: the schema, up, down, or as it stands. */
+import { Argument, type Command } from 'commander';
+import { type MigrateOptions, migrate } from '../../postgres/migrate.js';
+import { migrationStatus } from '../../postgres/migration-status.js';
+import { wholeNumber } from '../arguments.js';
+import { acting, addCommand, type CommonOptions } from '../command.js';
+import { EXIT } from '../exit.js';
+import { table } from '../output.js';
+
+type Options = CommonOptions & Pick<MigrateOptions, 'count'>;
+
+const DIRECTION = new Argument(
+  '<direction>',
+  'up: apply all that are not yet; down: revert the newest; status: list them, exit code 1 where some are missing',
+).choices(['up', 'down', 'status']);
+
+export function addMigrate(program: Command): void {
+  addCommand(program, 'migrate', 'create the tables, indexes and triggers in Postgres, or take them away', 'migrate up')
+    .addArgument(DIRECTION)
+    .option('--count <n>', 'how many migrations at most', wholeNumber)
+    .action(
+      acting(async (context, { postgres, count }: Options, direction: 'up' | 'down' | 'status') => {
+        const source = postgres === undefined ? {} : { postgres };
+        if (direction === 'status') {
+          const { migrations, problem } = await migrationStatus(source);
+          context.out.result({ migrations, ...(problem === undefined ? {} : { problem }) }, () => {
+            const rows = migrations.map(({ name, appliedAt }) => [name, appliedAt?.toISOString() ?? 'not applied']);
+            return [table(['migration', 'applied'], rows), problem ?? 'the schema is that of this version'].join('\n');
+          });
+          return problem === undefined ? EXIT.done : EXIT.failed;
+        }
+        const ran = await migrate({ ...source, direction, ...(count === undefined ? {} : { count }) });
+        const nothing = direction === 'up' ? 'nothing to apply' : 'nothing to take away';
+        context.out.result({ direction, ran }, () => ran.map((name) => `${direction} ${name}`).join('\n') || nothing);
+        return EXIT.done;
+      }),
+    );
+}

@@ -1,0 +1,108 @@
+/**
+ * What commands print. Results go to stdout, as text or, with --json, as one JSON document; progress and errors go to
+ * stderr, so that a pipe holds results and nothing else.
+ */
+import { SingleBar } from 'cli-progress';
+import Table from 'cli-table3';
+
+/** Milliseconds between two lines of progress where there is no terminal. */
+const LINE_EVERY_MS = 5000;
+
+export interface Progress {
+  /** So much is done. total: where it became known only now, or grew. */
+  at(done: number, total?: number): void;
+  end(): void;
+}
+
+export class Output {
+  readonly #json: boolean;
+
+  constructor(options: { json: boolean }) {
+    this.#json = options.json;
+  }
+
+  /** The result of a command: `value` with --json, else the text. Called once a command. */
+  result(value: unknown, text: () => string): void {
+    write(process.stdout, this.#json ? JSON.stringify(value, undefined, 2) : text());
+  }
+
+  /** A remark beside the result. */
+  note(text: string): void {
+    write(process.stderr, text);
+  }
+
+  error(error: unknown): void {
+    const message = error instanceof Error ? error.message : String(error);
+    const { code } = error as { code?: unknown };
+    const named = { message, ...(typeof code === 'string' ? { code } : {}) };
+    write(process.stderr, this.#json ? JSON.stringify({ error: named }) : `lora-store: ${message}`);
+  }
+
+  /** A bar on a terminal, else a line now and then. total: 0 where it is not known. what: 'rows', 'adapters'. */
+  progress(what: string, total: number): Progress {
+    return process.stderr.isTTY ? bar(what, total) : lines(what, total);
+  }
+}
+
+function bar(what: string, total: number): Progress {
+  const format = `{bar} {value}${total > 0 ? '/{total}' : ''} ${what} {duration_formatted}`;
+  const one = new SingleBar({ format, stream: process.stderr, hideCursor: true, clearOnComplete: true });
+  one.start(total, 0);
+  return {
+    at(done, grown) {
+      if (grown !== undefined) one.setTotal(grown);
+      one.update(done);
+    },
+    end: () => one.stop(),
+  };
+}
+
+function lines(what: string, total: number): Progress {
+  let last = performance.now();
+  let of = total;
+  return {
+    at(done, grown) {
+      of = grown ?? of;
+      const now = performance.now();
+      if (now - last < LINE_EVERY_MS) return;
+      last = now;
+      write(process.stderr, of > 0 ? `${done} of ${of} ${what}` : `${done} ${what}`);
+    },
+    end() {},
+  };
+}
+
+function write(stream: NodeJS.WriteStream, text: string): void {
+  stream.write(text.endsWith('\n') ? text : `${text}\n`);
+}
+
+/** Columns under their names, without borders: what `awk` and `cut` can read. Numbers to the right. */
+export function table(head: readonly string[], rows: readonly (readonly (string | number)[])[]): string {
+  const numeric = head.map((_, column) => rows.length > 0 && rows.every((row) => typeof row[column] === 'number'));
+  const lines = new Table({
+    head: [...head],
+    colAligns: numeric.map((right) => (right ? 'right' : 'left')),
+    style: { head: [], border: [], 'padding-left': 0, 'padding-right': 2 },
+    chars: Object.fromEntries(BORDERS.map((name) => [name, ''])),
+  });
+  lines.push(...rows.map((row) => row.map(String)));
+  return lines
+    .toString()
+    .split('\n')
+    .map((line) => line.trimEnd())
+    .join('\n');
+}
+
+const BORDERS = [
+  ...['top', 'top-mid', 'top-left', 'top-right', 'bottom', 'bottom-mid', 'bottom-left', 'bottom-right'],
+  ...['left', 'left-mid', 'mid', 'mid-mid', 'right', 'right-mid', 'middle'],
+];
+
+const UNITS = ['byte', 'kilobyte', 'megabyte', 'gigabyte', 'terabyte', 'petabyte'];
+
+/** '41.1 kB': units of 1,000. */
+export function bytes(count: number): string {
+  const step = Math.min(UNITS.length - 1, count < 1 ? 0 : Math.floor(Math.log10(count) / 3));
+  const form = new Intl.NumberFormat('en', { style: 'unit', unit: UNITS[step] as string, maximumSignificantDigits: 3 });
+  return form.format(count / 1000 ** step);
+}

@@ -1,0 +1,79 @@
+/** `lora-store migrate`; what migrations do is tested in test/postgres/migrate.test.ts. */
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { createDatabase, type TestDatabase } from '../support/database.js';
+import { withClient } from '../support/template.js';
+import { lora, loraJson } from './support.js';
+
+interface Status {
+  migrations: { name: string; appliedAt?: string }[];
+  problem?: string;
+}
+
+let database: TestDatabase;
+let postgres: string[];
+
+beforeAll(async () => {
+  database = await createDatabase({ template: 'empty' });
+  postgres = ['--postgres', database.url];
+});
+
+afterAll(() => database?.drop());
+
+test('status tells what is missing before, between and after, and exits 1 until all is well', async () => {
+  const before = await loraJson<Status>(['migrate', 'status', ...postgres]);
+  expect(before.migrations.length).toBeGreaterThan(3);
+  expect(before.migrations.filter(({ appliedAt }) => appliedAt !== undefined)).toEqual([]);
+  expect(before.problem).toContain('table lora_adapter_heads');
+
+  await lora(['migrate', 'up', '--count', '2', ...postgres]);
+  const between = await lora(['migrate', 'status', ...postgres]);
+  expect(between.code).toBe(1);
+  expect(between.stdout).toMatch(/^002_lora_adapters +\d{4}-/m);
+  expect(between.stdout).toMatch(/^003_adapter_heads +not applied$/m);
+  expect(between.stdout).toMatch(/migrate up/);
+
+  const { ran } = await loraJson<{ ran: string[] }>(['migrate', 'up', ...postgres]);
+  expect(ran).toEqual(before.migrations.slice(2).map(({ name }) => name));
+  const after = await lora(['migrate', 'status', ...postgres]);
+  expect([after.code, after.stdout]).toEqual([0, expect.stringMatching(/schema is that of this version/)]);
+});
+
+test('status sees what no migration recorded: a trigger that somebody took away', async () => {
+  await withClient(database.url, (client) => client.query('drop trigger lora_adapters_settle_delete on lora_adapters'));
+  const { code, stdout } = await lora(['migrate', 'status', ...postgres]);
+  expect([code, stdout]).toEqual([1, expect.stringContaining('trigger lora_adapters_settle_delete')]);
+});
+
+test('status asks a server that is there, and says so where it is not', async () => {
+  const { code, stderr } = await lora(['migrate', 'status', '--postgres', 'postgres://127.0.0.1:1/none']);
+  expect([code, stderr]).toEqual([3, expect.stringContaining('127.0.0.1:1')]);
+});
+
+test('up and down print what ran, and that there was nothing to run', async () => {
+  const empty = await createDatabase({ template: 'empty' });
+  try {
+    const migrate = async (...args: string[]) => (await lora(['migrate', ...args], { DATABASE_URL: empty.url })).stdout;
+    const up = await migrate('up');
+    expect(up.split('\n').slice(0, 3)).toEqual(['up 001_users', 'up 002_lora_adapters', 'up 003_adapter_heads']);
+    expect(await migrate('up')).toBe('nothing to apply\n');
+    expect(await migrate('down', '--count', '9')).toBe(
+      up.replaceAll('up ', 'down ').trim().split('\n').reverse().join('\n').concat('\n'),
+    );
+    expect(await migrate('down')).toBe('nothing to take away\n');
+  } finally {
+    await empty.drop();
+  }
+});
+
+test.each([
+  [['up'], 2, /^lora-store: no Postgres to migrate: set DATABASE_URL.*\n$/],
+  [['sideways'], 2, /^error: .*Allowed choices are up, down, status\.\n$/],
+  [['up', '--count', '1.5'], 2, /^error: .*It must be a whole number from 1\.\n$/],
+  [
+    ['up', '--postgres', 'postgres://u:pw@127.0.0.1:1/x'],
+    3,
+    /^lora-store: cannot reach Postgres at 127.0.0.1:1\/x: .*\n$/,
+  ],
+])('%j ends with exit code %d and one sentence', async (args, code, sentence) => {
+  expect(await lora(['migrate', ...args])).toEqual({ code, stdout: '', stderr: expect.stringMatching(sentence) });
+});

@@ -1,0 +1,71 @@
+/** What all commands have in common: help with an example, exit codes, errors in words or JSON. */
+import { execFile } from 'node:child_process';
+import { fileURLToPath } from 'node:url';
+import { promisify } from 'node:util';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { createDatabase, type TestDatabase } from '../support/database.js';
+import { lora } from './support.js';
+
+const NOWHERE = 'postgres://someone:hunter2@127.0.0.1:1/none';
+
+let empty: TestDatabase;
+
+beforeAll(async () => {
+  empty = await createDatabase({ template: 'empty' });
+});
+
+afterAll(() => empty?.drop());
+
+/** Names of all commands, as the help lists them. */
+async function commands(): Promise<string[]> {
+  const { stdout } = await lora(['--help']);
+  const [, listed = ''] = stdout.split('Commands:\n');
+  return [...listed.matchAll(/^ {2}([a-z]+)/gm)].map(([, name = '']) => name).filter((name) => name !== 'help');
+}
+
+test('the help lists the commands and the exit codes', async () => {
+  expect((await commands()).length).toBeGreaterThan(1);
+  expect((await lora(['--help'])).stdout).toMatch(/Exit codes: 0 done; 1 .* 2 .* 3 /);
+});
+
+test('the help of each command has --json and an example, which is a command line that is understood', async () => {
+  for (const name of await commands()) {
+    const { code, stdout } = await lora([name, '--help']);
+    expect([name, code]).toEqual([name, 0]);
+    expect(stdout).toMatch(/ --json /);
+    const [, example = ''] = /Example:\n {2}\$ lora-store (.+)\n/.exec(stdout) ?? [];
+    expect(example.split(' ')[0]).toBe(name);
+    const { code: ran, stderr } = await lora(example.split(' '), { DATABASE_URL: NOWHERE });
+    expect([example, ran, stderr]).toEqual([example, 3, expect.stringMatching(/cannot|did not/)]);
+  }
+});
+
+test.each([
+  ['no such command', ['frobnicate'], {}, 2, /unknown command/],
+  ['no such option', ['stats', '--frobnicate'], {}, 2, /unknown option/],
+  ['no database named', ['stats'], {}, 2, /set DATABASE_URL/],
+  ['a database that cannot be read', ['stats', '--postgres', 'mysql://x'], {}, 2, /postgres:\/\/ URL/],
+  ['a server that is not there', ['stats'], { DATABASE_URL: NOWHERE }, 3, /127\.0\.0\.1:1/],
+])('%s', async (_, args, env, code, words) => {
+  const said = await lora(args, env);
+  expect(said).toEqual({ code, stdout: '', stderr: expect.stringMatching(words) });
+  expect(said.stderr).not.toContain('hunter2');
+  expect(said.stderr).not.toMatch(/\n\s+at /);
+});
+
+test('a schema that is not there: the command that makes it', async () => {
+  const said = await lora(['stats', '--postgres', empty.url]);
+  expect(said).toEqual({ code: 3, stdout: '', stderr: expect.stringContaining('npx lora-store migrate up') });
+});
+
+test('with --json an error is JSON, too, on stderr', async () => {
+  const { code, stdout, stderr } = await lora(['stats', '--json', '--postgres', empty.url]);
+  expect([code, stdout]).toEqual([3, '']);
+  expect(JSON.parse(stderr).error.code).toBe('SCHEMA_OUT_OF_DATE');
+});
+
+test('a reader who leaves early is no error', async () => {
+  const script = fileURLToPath(new URL('../../dist/cli/lora-store.js', import.meta.url));
+  const { stderr } = await promisify(execFile)('bash', ['-c', `'${process.execPath}' '${script}' --help | true`]);
+  expect(stderr).toBe('');
+});
