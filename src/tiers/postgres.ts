@@ -18,6 +18,7 @@ import {
 import type { Database, Session, Statement } from '../postgres/database.js';
 import { BusyPoolError, isRetryable, UnreachableError } from '../postgres/failure.js';
 import { type BreakerOptions, type OutageEvents, outageBreaker } from './breaker.js';
+import { deleteBodies } from './deletion.js';
 import { type Entry, entryOf, restamped } from './entry.js';
 import { readFailure, saveFailure } from './postgres-errors.js';
 import * as sql from './statements.js';
@@ -140,14 +141,9 @@ export class PostgresTier {
   /** Deletes every version, or the one given. */
   delete(key: Key, version?: number): Promise<Written & { deleted: number }> {
     return this.#write(async (session) => {
-      await session.rows(sql.LOCK_OWNER, [key.userId]);
-      await session.rows(sql.LOCK_BODIES, [...names(key), version ?? null]);
-      const gone =
-        version === undefined
-          ? await session.rows(sql.DELETE, names(key))
-          : await session.rows(sql.DELETE_VERSION, [...names(key), version]);
+      const deleted = await deleteBodies(session, key, version);
       const [head] = await readHeads(session, [key]);
-      return { ...(head ?? { key, revision: 0, version: 0 }), deleted: gone.length };
+      return { ...(head ?? { key, revision: 0, version: 0 }), deleted };
     });
   }
 

@@ -137,6 +137,12 @@ export const LOCK_BODIES = statement(
   `select version from lora_adapters
    where user_id = $1 and adapter_name = $2 and ($3::int4 is null or version = $3) order by version for update`,
 );
+/** The same without a lock: what there is now, waited for or not. */
+export const SEE_BODIES = statement(
+  'see_bodies',
+  `select version from lora_adapters
+   where user_id = $1 and adapter_name = $2 and ($3::int4 is null or version = $3)`,
+);
 /** A delete that is removing it is waited for; one that comes later waits for us. */
 export const LOCK_SOURCE = statement(
   'lock_source',
@@ -149,13 +155,10 @@ export const HEADS = statement(
    from unnest($1::uuid[], $2::varchar[]) k(user_id, adapter_name) join lora_adapter_heads h using (user_id, adapter_name)`,
 );
 
+/** $3 versions whose rows are locked: any other would be locked here in no order. */
 export const DELETE = statement(
   'delete',
-  'delete from lora_adapters where user_id = $1 and adapter_name = $2 returning version',
-);
-export const DELETE_VERSION = statement(
-  'delete_version',
-  'delete from lora_adapters where user_id = $1 and adapter_name = $2 and version = $3 returning version',
+  'delete from lora_adapters where user_id = $1 and adapter_name = $2 and version = any($3::int4[])',
 );
 
 export const NEXT_HEAD = statement(
