@@ -114,6 +114,8 @@ async function startContainer(recipe: ContainerRecipe, service: Service): Promis
       await handle.start();
       await answers();
     },
+    pause: async () => void (await handle.pause()),
+    resume: async () => void (await handle.unpause()),
   };
   try {
     await answers();

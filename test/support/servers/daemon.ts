@@ -85,6 +85,10 @@ export class Daemon {
     if (code !== 0) throw new Error(`${executable} failed: ${this.log.trim() || `exit code ${code}`}`);
   }
 
+  signal(signal: 'SIGSTOP' | 'SIGCONT'): void {
+    this.#child?.kill(signal);
+  }
+
   /** Sends a signal and waits for the end. */
   async end(signal: NodeJS.Signals): Promise<void> {
     const child = this.#child;
@@ -92,6 +96,8 @@ export class Daemon {
       child.ref();
       const ended = once(child, 'exit');
       child.kill(signal);
+      // One that was stopped hears of its end only when it goes on.
+      child.kill('SIGCONT');
       const tooSlow = setTimeout(() => child.kill('SIGKILL'), 10_000);
       await ended;
       clearTimeout(tooSlow);

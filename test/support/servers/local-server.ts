@@ -30,6 +30,8 @@ export async function startLocalServer(daemon: Daemon, program: Program): Promis
         await daemon.end('SIGKILL');
         await startOn(port, daemon, program);
       },
+      pause: async () => daemon.signal('SIGSTOP'),
+      resume: async () => daemon.signal('SIGCONT'),
     };
     return server;
   } catch (error) {

@@ -13,6 +13,9 @@ export interface OwnServer {
   kill(): Promise<void>;
   /** Starts it again on the same port and data, after a kill, or kills it first. */
   restart(): Promise<void>;
+  /** SIGSTOP: its connections stay open, new ones are accepted by the kernel, and nothing is answered. */
+  pause(): Promise<void>;
+  resume(): Promise<void>;
 }
 
 /** Executables on this machine. */
