@@ -19,28 +19,27 @@ const BREAKER: BreakerOptions = {
   longestPauseMs: 5000,
 };
 
+/** Whoever counts what failed. */
+export interface Failures {
+  /** timedOut: it was not answered. */
+  count(timedOut: boolean): void;
+}
+
 export class RedisCalls {
   readonly #timeoutMs: number;
   readonly #refusals: Refusals;
   readonly #breaker: CircuitBreakerPolicy;
+  readonly #failures: Failures;
 
-  /** Calls that failed, and among them those whose time ran out. */
-  errors = 0;
-  timeouts = 0;
-
-  constructor(timeoutMs: number, events: OutageEvents) {
+  constructor(timeoutMs: number, events: OutageEvents, failures: Failures) {
     this.#timeoutMs = timeoutMs;
+    this.#failures = failures;
     this.#refusals = new Refusals(events);
     this.#breaker = outageBreaker(BREAKER, this.#refusals.silence);
   }
 
-  /** Of calls that begin now. */
-  deadline(): number {
-    return performance.now() + this.#timeoutMs;
-  }
-
   /** The call's result, or undefined after a failure that was counted, and where it was not made at all. */
-  async try<T>(asks: Asks, call: () => Promise<T>, deadline = this.deadline()): Promise<T | undefined> {
+  async try<T>(asks: Asks, call: () => Promise<T>, deadline: number): Promise<T | undefined> {
     const leftMs = Math.ceil(deadline - performance.now());
     if (leftMs <= 0) return undefined;
     try {
@@ -57,8 +56,7 @@ export class RedisCalls {
 
   /** A call that was part of another, and failed while that did not. */
   failed(asks: Asks, error: Error): void {
-    this.errors++;
-    if (error instanceof DeadlineError) this.timeouts++;
+    this.#failures.count(error instanceof DeadlineError);
     if (isRefusal(error)) this.#refusals.refused(asks, error);
   }
 

@@ -9,10 +9,12 @@ import type { Key } from '../coherence/key.js';
 import { within } from '../deadline.js';
 import type { OutageEvents } from './breaker.js';
 import type { Entry } from './entry.js';
-import { isRefusal, RedisCalls } from './redis-calls.js';
 import { decodeEntry, encodeEntry, fillToken, HEADER_BYTES, isFillToken, type RedisEncoding } from './redis-entry.js';
+import { keysThatBegin } from './redis-keys.js';
+import { type Held, readAndClaim, wrongTypeIsGarbage } from './redis-many.js';
+import { RedisNodes, type Share } from './redis-nodes.js';
 import { CLEAR, DROP, FILL, RESTAMP, WRITE } from './redis-scripts.js';
-import { KEEP, READ, REMOVE } from './refusals.js';
+import { type Asks, KEEP, READ, REMOVE } from './refusals.js';
 
 /** Part of every key: nodes that know another layout keep to other keys, so old and new run side by side. */
 export const FORMAT = 'v1';
@@ -50,7 +52,7 @@ export class RedisTier {
   readonly #timeoutMs: number;
   readonly #ttlMs: number;
   readonly #encoding: RedisEncoding;
-  readonly #calls: RedisCalls;
+  readonly #nodes: RedisNodes;
 
   /** Loads answered from here, and those that were not. */
   hits = 0;
@@ -81,21 +83,21 @@ export class RedisTier {
       client.defineCommand(`lora${name}`, { numberOfKeys: 1, lua });
     }
     this.#scripts = client as unknown as Scripts;
-    this.#calls = new RedisCalls(options.timeoutMs, events);
+    this.#nodes = new RedisNodes(client, options.timeoutMs, events);
   }
 
   /** Calls that failed, and among them those whose time ran out. */
   get errors(): number {
-    return this.#calls.errors;
+    return this.#nodes.errors;
   }
 
   get timeouts(): number {
-    return this.#calls.timeouts;
+    return this.#nodes.timeouts;
   }
 
   /** Until when a load that begins now may wait for all that it asks of Redis. */
   deadline(): number {
-    return this.#calls.deadline();
+    return this.#nodes.deadline();
   }
 
   /** The braces keep all of a user's adapters in one slot of a cluster. */
@@ -104,81 +106,82 @@ export class RedisTier {
   }
 
   async read(key: Key, deadline = this.deadline()): Promise<RedisAnswer> {
-    const get = () => this.#client.getBuffer(this.redisKey(key)).catch(wrongTypeIsGarbage);
-    const value = await this.#calls.try(READ, get, deadline);
+    const value = await this.#try(
+      READ,
+      key,
+      (name) => this.#client.getBuffer(name).catch(wrongTypeIsGarbage),
+      deadline,
+    );
     return value === undefined ? NOTHING : this.#examine(key, value, deadline);
   }
 
   /**
-   * read() and claim() of many in one round trip: asked for together, since a token where an entry stands changes nothing.
-   * result[i] answers keys[i].
+   * read() and claim() of many in one round trip to each server that holds some: asked for together, since a token where
+   * an entry stands changes nothing. result[i] answers keys[i].
    */
   async readMany(keys: readonly Key[]): Promise<RedisAnswer[]> {
-    if (keys.length === 0) return [];
     const deadline = this.deadline();
-    const tokens = keys.map(() => fillToken(randomBytes(16)));
-    const replies = await this.#calls.try(READ, () => this.#getMany(keys, tokens), deadline);
-    if (replies === undefined) return keys.map(() => NOTHING);
-    const refusal = replies.claims.find((claim) => claim instanceof Error);
-    if (refusal !== undefined) this.#calls.failed(KEEP, refusal);
-    return await Promise.all(
-      keys.map(async (key, i) => {
-        const value = replies.values[i] ?? null;
-        const claim = replies.claims[i];
-        // MGET says of a key of another type that there is nothing, and no token takes its place: GET says what it is.
-        if (value === null && claim === null) return await this.read(key, deadline);
-        const answer = await this.#examine(key, value, deadline);
-        return { entry: answer.entry, seen: answer.seen ?? (claim === 'OK' ? tokens[i] : undefined) };
+    const shares = this.#nodes.share(keys.map((key) => this.redisKey(key)));
+    const answers: RedisAnswer[] = keys.map(() => NOTHING);
+    await Promise.all(
+      shares.map(async (share) => {
+        const found = await this.#readShare(
+          share.at.map((i) => keys[i] as Key),
+          share,
+          deadline,
+        );
+        for (const [n, i] of share.at.entries()) answers[i] = found[n] ?? NOTHING;
       }),
     );
+    return answers;
   }
 
   /** Leaves a token where nothing was, before Postgres is read. Returns it if it stands: a fill may go over it. */
   async claim(key: Key, deadline = this.deadline()): Promise<Buffer | undefined> {
     const token = fillToken(randomBytes(16));
-    const place = () => this.#client.set(this.redisKey(key), token, 'PX', FILL_TOKEN_MS, 'NX');
-    return (await this.#calls.try(KEEP, place, deadline)) === 'OK' ? token : undefined;
+    const place = (name: string) => this.#client.set(name, token, 'PX', FILL_TOKEN_MS, 'NX');
+    return (await this.#try(KEEP, key, place, deadline)) === 'OK' ? token : undefined;
   }
 
   /** After a load from Postgres: keeps `entry` if what was `seen` before that load still stands. */
   async fill(key: Key, seen: Buffer, entry: Entry): Promise<void> {
     const value = encodeEntry(key, entry, this.#encoding);
-    await this.#fenced(() => this.#scripts.loraFill(this.redisKey(key), seen, value, this.#ttl()));
+    await this.#fenced(key, (name) => this.#scripts.loraFill(name, seen, value, this.#ttl()));
   }
 
   /** After a load found the entry that was `seen` to be the latest still. */
   async restamp(key: Key, seen: Buffer, entry: Entry): Promise<void> {
     // The body stays as it stands there: in half precision where it was read rounded, and only there.
     const header = encodeEntry(key, entry).subarray(0, HEADER_BYTES);
-    await this.#fenced(() => this.#scripts.loraRestamp(this.redisKey(key), seen, header));
+    await this.#fenced(key, (name) => this.#scripts.loraRestamp(name, seen, header));
   }
 
   /** After a save: keeps `entry` unless something newer stands there. False: Redis did not answer. */
   async write(key: Key, entry: Entry): Promise<boolean> {
     const value = encodeEntry(key, entry, this.#encoding);
-    return await this.#fenced(() => this.#scripts.loraWrite(this.redisKey(key), entry.revision, value, this.#ttl()));
+    return await this.#fenced(key, (name) => this.#scripts.loraWrite(name, entry.revision, value, this.#ttl()));
   }
 
   /** The adapter is at `revision` now: removes what is older. False: Redis did not answer. */
   async clear(key: Key, revision: number): Promise<boolean> {
-    return (await this.#calls.try(REMOVE, () => this.#scripts.loraClear(this.redisKey(key), revision))) !== undefined;
+    return (await this.#try(REMOVE, key, (name) => this.#scripts.loraClear(name, revision))) !== undefined;
   }
 
   /** Removes everything kept of a user, names this process never heard of included. False: it did not answer throughout. */
   async forgetUser(userId: string): Promise<boolean> {
     // ioredis puts the prefix of a caller's client before the keys of commands, but not into a pattern or what it finds.
     const { keyPrefix = '' } = this.#client.options;
-    const pattern = `${escapeGlob(`${keyPrefix}${this.#prefix}{${userId}}:`)}*`;
-    for (const node of 'nodes' in this.#client ? this.#client.nodes('master') : [this.#client]) {
-      let cursor = '0';
-      do {
-        const page = await this.#calls.try(READ, () => node.scan(cursor, 'MATCH', pattern, 'COUNT', 1000));
-        if (page === undefined) return false;
-        cursor = page[0];
-        const names = page[1].map((name) => name.slice(keyPrefix.length));
-        if (names.length > 0 && (await this.#calls.try(REMOVE, () => this.#client.unlink(names))) === undefined)
-          return false;
-      } while (cursor !== '0');
+    const own = `${this.#prefix}{${userId}}:`;
+    const calls = this.#nodes.of(own);
+    const pages = keysThatBegin(this.#client, `${keyPrefix}${own}`, (ask) => calls.try(READ, ask, this.deadline()));
+    for await (const page of pages) {
+      if (page === undefined) return false;
+      // Each by itself: of several keys a slot that is on its way may have some here and some there.
+      const removing = page.map((name) => {
+        const remove = () => this.#client.unlink(name.slice(keyPrefix.length));
+        return calls.try(REMOVE, remove, this.deadline());
+      });
+      if ((await Promise.all(removing)).includes(undefined)) return false;
     }
     return true;
   }
@@ -201,41 +204,43 @@ export class RedisTier {
       this.misses++;
       this.corrupt++;
       this.#events.corrupt(key, error instanceof Error && 'reason' in error ? String(error.reason) : String(error));
-      await this.#calls.try(REMOVE, () => this.#scripts.loraDrop(this.redisKey(key), seen), deadline);
+      await this.#try(REMOVE, key, (name) => this.#scripts.loraDrop(name, seen), deadline);
       return NOTHING;
     }
   }
 
-  /** claims: 'OK' where a token stands now, null where something stood, the error where it was refused. */
-  async #getMany(
-    keys: readonly Key[],
-    tokens: readonly Buffer[],
-  ): Promise<{ values: readonly (Buffer | null)[]; claims: readonly ('OK' | null | Error)[] }> {
-    const names = keys.map((key) => this.redisKey(key));
-    if ('nodes' in this.#client) {
-      // A pipeline of a cluster must not cross its nodes.
-      const cluster = this.#client;
-      const [values, claims] = await Promise.all([
-        Promise.all(names.map((name) => cluster.getBuffer(name).catch(wrongTypeIsGarbage))),
-        Promise.all(
-          names.map((name, i) => cluster.set(name, tokens[i] as Buffer, 'PX', FILL_TOKEN_MS, 'NX').catch(refusal)),
-        ),
-      ]);
-      return { values, claims };
-    }
-    const pipeline = this.#client.pipeline().mgetBuffer(names);
-    for (const [i, name] of names.entries()) pipeline.set(name, tokens[i] as Buffer, 'PX', FILL_TOKEN_MS, 'NX');
-    const [read, ...claims] = (await pipeline.exec()) ?? [];
-    if (read === undefined || read[0]) throw read?.[0] ?? new Error('Redis gave no answer');
-    return {
-      values: read[1] as (Buffer | null)[],
-      claims: claims.map(([error, reply]) => error ?? (reply as 'OK' | null)),
-    };
+  /** Of keys that one server answers. */
+  async #readShare(keys: readonly Key[], { calls, together }: Share, deadline: number): Promise<RedisAnswer[]> {
+    const wanted = keys.map((key) => ({ name: this.redisKey(key), token: fillToken(randomBytes(16)) }));
+    const ask = () => readAndClaim(this.#client, wanted, FILL_TOKEN_MS, together);
+    const held = await calls.try(READ, ask, deadline);
+    const refused = held?.find(({ claim }) => claim instanceof Error)?.claim;
+    if (refused instanceof Error) calls.failed(KEEP, refused);
+    return await Promise.all(
+      (held ?? []).map(async ({ value, claim }: Held, i) => {
+        const { key, token } = { key: keys[i] as Key, ...wanted[i] };
+        // MGET says of a key of another type that there is nothing, and no token takes its place: GET says what it is.
+        if (value === null && claim === null) return await this.read(key, deadline);
+        const answer = await this.#examine(key, value, deadline);
+        return { entry: answer.entry, seen: answer.seen ?? (claim === 'OK' ? token : undefined) };
+      }),
+    );
+  }
+
+  /** A call about this key, to the server that has it. */
+  #try<T>(
+    asks: Asks,
+    key: Key,
+    call: (name: string) => Promise<T>,
+    deadline = this.deadline(),
+  ): Promise<T | undefined> {
+    const name = this.redisKey(key);
+    return this.#nodes.of(name).try(asks, () => call(name), deadline);
   }
 
   /** Whether Redis answered; that it refused is counted. */
-  async #fenced(script: () => Promise<number>): Promise<boolean> {
-    const reply = await this.#calls.try(KEEP, script);
+  async #fenced(key: Key, script: (name: string) => Promise<number>): Promise<boolean> {
+    const reply = await this.#try(KEEP, key, script);
     if (reply === 0) this.fenced++;
     return reply !== undefined;
   }
@@ -243,20 +248,4 @@ export class RedisTier {
   #ttl(): number {
     return Math.round(this.#ttlMs * (0.9 + 0.2 * Math.random()));
   }
-}
-
-/** A claim that was refused takes nothing from what was read. */
-function refusal(error: Error): Error {
-  if (isRefusal(error)) return error;
-  throw error;
-}
-
-/** A key that holds no string is dropped like any other value that is no entry; the scripts see it as '?' too. */
-function wrongTypeIsGarbage(error: Error): Buffer {
-  if (error.message.startsWith('WRONGTYPE')) return Buffer.from('?');
-  throw error;
-}
-
-function escapeGlob(text: string): string {
-  return text.replaceAll(/[\\*?[\]]/g, '\\$&');
 }
