@@ -1,11 +1,12 @@
 /**
  * Redis pub/sub between nodes: fast, forgetful, and never the reason to trust. It only raises floors. Subscribed
  * explicitly after every (re)connection, since ioredis reports ready before a resubscription is acknowledged; a message
- * to oneself finds the subscriber that looks alive and hears nothing.
+ * to oneself on every channel finds the subscriber that looks alive and hears nothing.
  */
 import { randomUUID } from 'node:crypto';
 import type { Cluster, Redis } from 'ioredis';
 import { DeadlineError, within } from '../deadline.js';
+import { type Channel, Channels } from './bus-channels.js';
 
 export interface BusEvents {
   /** settled: its writer says that Redis holds nothing older. */
@@ -25,11 +26,8 @@ interface Message {
 }
 
 export class Bus {
-  readonly #publisher: Redis | Cluster;
-  readonly #subscriber: Redis | Cluster;
   readonly #origin = randomUUID();
-  readonly #channel: string;
-  readonly #echo: string;
+  readonly #channels: Channels;
   readonly #patienceMs: number;
   readonly #timeoutMs: number;
   readonly #events: BusEvents;
@@ -38,8 +36,10 @@ export class Bus {
   #live = false;
   #closed = false;
   #lostAt = performance.now();
-  /** When a message to oneself came back last. */
-  #heardAt = 0;
+  /** When a message to oneself came back last, by the channel it came through. */
+  readonly #heardAt = new Map<string, number>();
+  /** Since when it should have: a server took one. */
+  readonly #dueSince = new Map<string, number>();
   /** It heard nothing of itself: an acknowledgement is not enough any more, a message to itself must come back. */
   #suspected = false;
   /** SUBSCRIBE that is not acknowledged yet, and when it was sent. */
@@ -58,17 +58,20 @@ export class Bus {
     options: { prefix: string; maxStalenessMs: number; timeoutMs: number },
     events: BusEvents,
   ) {
-    this.#publisher = publisher;
-    this.#subscriber = subscriber;
-    this.#channel = `${options.prefix}heads`;
-    this.#echo = `${options.prefix}echo:${this.#origin}`;
     this.#patienceMs = options.maxStalenessMs;
     this.#timeoutMs = options.timeoutMs;
     this.#events = events;
-    subscriber.on('message', (channel: string, text: string) => this.#receive(channel, text));
-    subscriber.on('ready', () => void this.#subscribe());
-    subscriber.on('close', () => this.#lose(new Error('the subscription of the bus was cut')));
-    subscriber.on('error', () => undefined);
+    const { prefix } = options;
+    this.#channels = new Channels(
+      publisher,
+      subscriber,
+      { prefix, origin: this.#origin },
+      {
+        receive: (channel, text) => this.#receive(channel, text),
+        ready: () => void this.#subscribe(),
+        cut: (channels) => this.#cut(channels),
+      },
+    );
   }
 
   get connected(): boolean {
@@ -78,8 +81,7 @@ export class Bus {
   /** Begins to listen; resolves when the subscription is acknowledged, rejects when Redis is away (it goes on trying). */
   async start(): Promise<void> {
     this.#timer = setInterval(() => this.#tick(), Math.max(1, this.#patienceMs / 3));
-    // A caller's client may be configured to connect by itself, and then 'ready' may be past.
-    if (this.#subscriber.status === 'wait') await within(this.#subscriber.connect(), this.#timeoutMs, 'Redis');
+    await within(this.#channels.connect(), this.#timeoutMs, 'Redis');
     await this.#subscribe();
   }
 
@@ -92,7 +94,7 @@ export class Bus {
   ): Promise<void> {
     const { userId, adapterName } = key;
     const message: Message = { userId, adapterName, revision, version, origin: this.#origin, settled };
-    await within(this.#publisher.publish(this.#channel, JSON.stringify(message)), this.#timeoutMs, 'Redis');
+    await within(this.#channels.tell(userId, JSON.stringify(message)), this.#timeoutMs, 'Redis');
     this.published++;
   }
 
@@ -100,60 +102,75 @@ export class Bus {
     this.#closed = true;
     this.#live = false;
     clearInterval(this.#timer);
+    this.#channels.close();
   }
 
   async #subscribe(): Promise<void> {
     try {
       await within(this.#ask(), this.#timeoutMs, 'the bus');
-      if (this.#suspected) await this.#echoes();
+      if (this.#suspected) this.#echoes();
       else this.#revive();
     } catch (error) {
       this.#lose(error as Error);
     }
   }
 
-  /** One SUBSCRIBE at a time, however long the acknowledgement takes. */
+  /** One SUBSCRIBE at a time, however long the acknowledgement takes, and of what is not heard as it is. */
   #ask(): Promise<unknown> {
     if (this.#subscribing === undefined) {
       this.#askedAt = performance.now();
-      this.#subscribing = this.#subscriber.subscribe(this.#channel, this.#echo).finally(() => {
+      this.#subscribing = this.#channels.subscribe(this.#silent()).finally(() => {
         this.#subscribing = undefined;
       });
     }
     return this.#subscribing;
   }
 
-  /** A message to oneself, which resolves when it is sent. */
-  async #echoes(): Promise<void> {
-    await this.#publisher.publish(this.#echo, '').catch(() => undefined);
+  /** Channels on which no message to oneself has come of late. */
+  #silent(): Channel[] {
+    const since = performance.now() - this.#patienceMs;
+    return this.#channels.all.filter(({ echo }) => (this.#heardAt.get(echo) ?? Number.NEGATIVE_INFINITY) < since);
+  }
+
+  #echoes(): void {
+    this.#channels.echo((channel) => {
+      if (!this.#dueSince.has(channel)) this.#dueSince.set(channel, performance.now());
+    });
   }
 
   #tick(): void {
-    const since = this.#live ? this.#heardAt : this.#subscribing && this.#askedAt;
-    if (since !== undefined && performance.now() - since > this.#patienceMs) {
+    if (this.#live ? this.#silent().length > 0 : this.#hearsNothing(performance.now())) {
       this.#suspected = true;
       this.#lose(new DeadlineError('the subscription of the bus', this.#patienceMs));
-      this.#subscriber.disconnect(true);
-    } else if (this.#live) {
-      void this.#echoes();
-    } else if (this.#subscriber.status === 'ready') {
+      this.#dueSince.clear();
+      this.#channels.replace(this.#silent());
+    } else if (this.#channels.ready) {
+      this.#echoes();
       // The acknowledgement came too late for whoever waited, or the publisher was away.
-      void this.#subscribe();
+      if (!this.#live) void this.#subscribe();
     }
+  }
+
+  /** The subscription is not acknowledged, or what a server took for it has not arrived. */
+  #hearsNothing(now: number): boolean {
+    const asked = this.#subscribing === undefined ? [] : [this.#askedAt];
+    return [...asked, ...this.#dueSince.values()].some((since) => now - since > this.#patienceMs);
   }
 
   #revive(): void {
     if (this.#live || this.#closed) return;
     this.#live = true;
     this.#suspected = false;
-    this.#heardAt = performance.now();
-    this.#events.live(this.#heardAt - this.#lostAt);
+    const now = performance.now();
+    for (const { echo } of this.#channels.all) this.#heardAt.set(echo, now);
+    this.#events.live(now - this.#lostAt);
   }
 
   #receive(channel: string, text: string): void {
-    if (channel === this.#echo) {
-      this.#heardAt = performance.now();
-      this.#revive();
+    if (this.#channels.all.some(({ echo }) => echo === channel)) {
+      this.#heardAt.set(channel, performance.now());
+      this.#dueSince.delete(channel);
+      if (this.#silent().length === 0) this.#revive();
       return;
     }
     // What comes while the connection ends would begin work that nobody waits for any more.
@@ -161,6 +178,14 @@ export class Bus {
     if (message === undefined || message.origin === this.#origin) return;
     this.received++;
     this.#events.heard(message.userId, message.adapterName, message.revision, message.settled !== false);
+  }
+
+  #cut(channels: readonly Channel[]): void {
+    for (const { echo } of channels) {
+      this.#heardAt.delete(echo);
+      this.#dueSince.delete(echo);
+    }
+    this.#lose(new Error('the subscription of the bus was cut'));
   }
 
   #lose(cause: Error): void {

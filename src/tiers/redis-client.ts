@@ -23,7 +23,7 @@ export async function connectRedis(source: RedisSource, timeoutMs: number): Prom
   // The bus subscribes by itself, and waits for the acknowledgement.
   const subscriber =
     'nodes' in client
-      ? client.duplicate([], { redisOptions: { autoResubscribe: false } })
+      ? client.duplicate([], { lazyConnect: true, redisOptions: { autoResubscribe: false } })
       : client.duplicate({ autoResubscribe: false, lazyConnect: true, enableOfflineQueue: true });
   subscriber.on('error', ignore);
   if (own) await within(client.connect(), CONNECT_MS, 'Redis').catch(ignore);

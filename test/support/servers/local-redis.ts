@@ -20,7 +20,7 @@ export async function startLocalRedis(recipe: BinaryRecipe, settings: ServerSett
 }
 
 export function redisArguments(settings: ServerSettings): string[] {
-  return Object.entries(settings).flatMap(([name, value]) => [`--${name}`, value]);
+  return Object.entries(settings).flatMap(([name, value]) => [`--${name}`, ...value.split(' ')]);
 }
 
 export async function greetRedis(url: string): Promise<void> {
