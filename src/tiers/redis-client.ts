@@ -38,6 +38,7 @@ export async function connectRedis(source: RedisSource, timeoutMs: number): Prom
 }
 
 function ownClient(source: Exclude<RedisSource, Redis | Cluster>, timeoutMs: number): Redis {
+  const bySentinels = typeof source === 'object' && source.sentinels !== undefined;
   const defaults = {
     lazyConnect: true,
     enableOfflineQueue: false,
@@ -51,6 +52,10 @@ function ownClient(source: Exclude<RedisSource, Redis | Cluster>, timeoutMs: num
     socketTimeout: Math.max(CONNECT_MS, 4 * timeoutMs),
     retryStrategy: (attempt: number) => Math.min(1000, 25 * 2 ** attempt) * (0.75 + 0.5 * Math.random()),
     connectionName: 'lora-store',
+    // A sentinel that swallows the question is passed over.
+    sentinelCommandTimeout: CONNECT_MS,
+    // A master that was demoted and kept its connections goes on refusing; the sentinels know whom to ask instead.
+    reconnectOnError: bySentinels ? (error: Error) => error.message.startsWith('READONLY') : null,
   } satisfies RedisOptions;
   // Replies in the shapes this package reads, whatever the caller prefers for his own clients.
   const fixed = { lazyConnect: true, replyMapping: 'legacy' } as const;

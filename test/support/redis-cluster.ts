@@ -3,7 +3,7 @@
  * reshard one by one, so that a test can stand between any two of them.
  */
 import { Redis } from 'ioredis';
-import { type OwnServer, startRedis } from './redis.js';
+import { type OwnServer, startRedisProcess } from './redis.js';
 import { freePort } from './servers/ports.js';
 import type { ServerSettings } from './servers/server.js';
 import { waitFor } from './wait.js';
@@ -216,7 +216,7 @@ export class TestRedisCluster {
 async function startNode(more: ServerSettings): Promise<ClusterNode> {
   // By default it is the port plus 10000, where the kernel takes ports from for outgoing connections.
   const busPort = await freePort();
-  const server = await startRedis({ ...settings, 'cluster-port': String(busPort), ...more });
+  const server = await startRedisProcess({ ...settings, 'cluster-port': String(busPort), ...more });
   const raw = new Redis(server.url, {
     maxRetriesPerRequest: 0,
     retryStrategy: () => 50,

@@ -3,7 +3,12 @@ import { randomBytes } from 'node:crypto';
 import { inject } from 'vitest';
 import { namespacesOf } from './names.js';
 import './provided.js';
-import type { OwnServer, ServerSettings } from './servers/server.js';
+import { join } from 'node:path';
+import { root } from './root.js';
+import { redisFromApt } from './servers/apt-redis.js';
+import { findRedis } from './servers/find-binaries.js';
+import { startLocalRedis } from './servers/local-redis.js';
+import type { BinaryRecipe, OwnServer, ServerSettings } from './servers/server.js';
 import { startRedisBy } from './servers/start.js';
 
 export type { OwnServer } from './servers/server.js';
@@ -30,4 +35,14 @@ export async function startRedis(settings?: ServerSettings): Promise<OwnServer> 
   const { recipe } = inject('servers').redis;
   if (recipe.kind === 'none') throw new Error(recipe.reason);
   return await startRedisBy(recipe, settings);
+}
+
+/** As startRedis, but always on this machine itself: for servers that have to find each other at the addresses that clients use. */
+export async function startRedisProcess(settings?: ServerSettings): Promise<OwnServer> {
+  return await startLocalRedis(await localRedisRecipe(), settings);
+}
+
+export async function localRedisRecipe(): Promise<BinaryRecipe> {
+  const { recipe } = inject('servers').redis;
+  return recipe.kind === 'binary' ? recipe : (findRedis() ?? (await redisFromApt(join(root, '.cache'))));
 }

@@ -1,4 +1,5 @@
 /** A Redis (or Valkey) from a binary on this machine, in memory only: it writes no file, and a restart finds it empty. */
+import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { Redis } from 'ioredis';
 import { Daemon } from './daemon.js';
@@ -14,6 +15,20 @@ export async function startLocalRedis(recipe: BinaryRecipe, settings: ServerSett
     executable: join(recipe.directory, recipe.executable),
     env: recipe.libraryPath === undefined ? {} : { LD_LIBRARY_PATH: recipe.libraryPath },
     args: (port) => ['--port', String(port), ...redisArguments(given)],
+    url: (port) => redisUrlAt(port),
+    greet: greetRedis,
+  });
+}
+
+/** A sentinel that watches nobody yet. What it is told it writes into its configuration. */
+export async function startLocalSentinel(recipe: BinaryRecipe): Promise<OwnServer> {
+  const daemon = new Daemon('sentinel');
+  const configuration = join(daemon.home, 'sentinel.conf');
+  writeFileSync(configuration, '');
+  return await startLocalServer(daemon, {
+    executable: join(recipe.directory, recipe.executable),
+    env: recipe.libraryPath === undefined ? {} : { LD_LIBRARY_PATH: recipe.libraryPath },
+    args: (port) => [configuration, '--sentinel', '--port', String(port), '--bind', '127.0.0.1', '--dir', daemon.home],
     url: (port) => redisUrlAt(port),
     greet: greetRedis,
   });
