@@ -6,9 +6,9 @@
  * hundreds of times a second, and while one of them does not answer, none of the others is subscribed again.
  */
 import { once } from 'node:events';
-import slotOf from 'cluster-key-slot';
 import type { Cluster, Redis } from 'ioredis';
 import type { Channel, ChannelEvents } from './bus-channels.js';
+import { slotOf } from './slot.js';
 
 /** By the last digit of a user id. The braces decide the slot, and these spread: each of many masters carries its part. */
 const TAGS = [...'0123456789abcdef'].map((digit) => `{${digit}-bus}:`);

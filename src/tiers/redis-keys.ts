@@ -2,8 +2,9 @@
  * Every key of a user that stands in Redis, names this process never heard of included. In a cluster they lie in one slot,
  * whose keys its master lists; one server is searched from end to end.
  */
-import slotOf from 'cluster-key-slot';
+
 import type { Cluster, Redis } from 'ioredis';
+import { slotOf } from '../coherence/slot.js';
 
 /** More than a slot has keys. */
 const ALL = 2 ** 31 - 1;

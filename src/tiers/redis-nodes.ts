@@ -3,8 +3,9 @@
  * that is silent costs its own keys a budget, and those of the others nothing. For the caller they are one tier, degraded
  * from the first that is in trouble to the last that recovers.
  */
-import slotOf from 'cluster-key-slot';
+
 import type { Cluster, Redis } from 'ioredis';
+import { slotOf } from '../coherence/slot.js';
 import type { OutageEvents } from './breaker.js';
 import { type Failures, RedisCalls } from './redis-calls.js';
 

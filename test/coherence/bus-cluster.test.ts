@@ -2,10 +2,11 @@
  * The bus on a cluster: sixteen channels in slots of their own, by sharded pub/sub. Each is heard, each is proven by
  * messages to oneself, and each is found again when its slot moves, its master is killed, or it hears nothing.
  */
-import slotOf from 'cluster-key-slot';
+
 import { Cluster, Redis } from 'ioredis';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { Bus } from '../../src/coherence/bus.js';
+import { slotOf } from '../../src/coherence/slot.js';
 import { connectRedis } from '../../src/tiers/redis-client.js';
 import { redisNamespace } from '../support/redis.js';
 import { type ClusterNode, TestRedisCluster } from '../support/redis-cluster.js';

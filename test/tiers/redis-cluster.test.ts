@@ -2,10 +2,11 @@
  * The Redis tier on a cluster: one call serves keys of all masters, each asked once; the fence holds while a slot moves
  * from one to another under the calls; and a master that is silent costs its own keys a budget, and no others.
  */
-import slotOf from 'cluster-key-slot';
+
 import { Cluster } from 'ioredis';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import type { Key } from '../../src/coherence/key.js';
+import { slotOf } from '../../src/coherence/slot.js';
 import { RedisTier } from '../../src/tiers/redis.js';
 import { redisNamespace } from '../support/redis.js';
 import { type ClusterNode, TestRedisCluster } from '../support/redis-cluster.js';

@@ -2,12 +2,16 @@
  * Two nodes over a Redis Cluster that is resharded, loses a master, promotes a replica that had not heard the last writes,
  * or has a master that looks alive and says nothing: nobody is served what was replaced, and Redis costs what it may.
  */
-import slotOf from 'cluster-key-slot';
+
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { Cluster } from 'ioredis';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
+import { slotOf } from '../../../src/coherence/slot.js';
 import type { LoRAStorageOptions } from '../../../src/options.js';
 import type { LoRAStorage } from '../../../src/storage/lora-storage.js';
 import { type ClusterNode, TestRedisCluster } from '../../support/redis-cluster.js';
+import { root } from '../../support/root.js';
 import { smallAdapter, useStorage } from '../../support/storage.js';
 import { waitFor } from '../../support/wait.js';
 import { staleFor, versionAt } from './support.js';
@@ -30,8 +34,11 @@ afterEach(async () => {
   open = [];
 });
 
-async function nodeWith(options: LoRAStorageOptions = {}): Promise<LoRAStorage> {
-  const client = new Cluster(redis.startup);
+async function nodeWith(
+  options: LoRAStorageOptions = {},
+  login: { username?: string; password?: string } = {},
+): Promise<LoRAStorage> {
+  const client = new Cluster(redis.startup, { redisOptions: login });
   client.on('error', () => undefined);
   const node = await bench.open({
     redis: client,
@@ -246,4 +253,36 @@ test('forgetUser, while the slot of the user moves: what no head knows goes, too
   expect(await node.forgetUser(userId)).toBe(3);
   for (const { raw } of [from, to]) expect(await raw.cluster('GETKEYSINSLOT', slot, 10)).toEqual([]);
   await redis.endMove(slot, to);
+});
+
+test('the permissions that docs/scaling.md names are enough', async () => {
+  const page = readFileSync(join(root, 'docs/scaling.md'), 'utf8');
+  const inCluster = page.match(/`\+[a-z|]+`/g)?.map((code) => code.slice(1, -1)) ?? [];
+  // What one server takes.
+  const onOne =
+    '+get +mget +set +getrange +setrange +del +eval +evalsha +scan +unlink +publish +subscribe +ping +info +client|setname';
+  const permissions = ['resetkeys', `~${bench.namespace}:*`, 'resetchannels', `&${bench.namespace}:*`, '-@all'];
+  const login = { username: 'lora', password: 'test-only' };
+  for (const { raw } of redis.nodes) {
+    const rules = ['on', `>${login.password}`, ...permissions, ...onOne.split(' '), ...inCluster];
+    await raw.call('ACL', 'SETUSER', login.username, 'reset', ...rules);
+  }
+  const [a, b] = [await nodeWith({}, login), await nodeWith({ memory: false }, login)];
+  const userId = await bench.user();
+  const { received } = b.cacheStats().bus;
+  await a.saveAdapter(smallAdapter(userId));
+  await waitFor(() => b.cacheStats().bus.received > received);
+  expect(await versionAt(b, userId)).toBe(1);
+  expect(await b.loadAdapters([{ userId }])).toHaveLength(1);
+  // A client that does not know of the move is sent on.
+  const slot = slotOfUser(userId);
+  const to = await redis.strangerTo(slot);
+  const from = await redis.beginMove(slot, to);
+  await redis.moveKeys(slot, from, to);
+  expect(await versionAt(b, userId)).toBe(1);
+  expect(await a.forgetUser(userId)).toBe(1);
+  await redis.endMove(slot, to);
+  for (const node of [a, b]) expect(node.cacheStats().redis.errors).toBe(0);
+  const denied = await Promise.all(redis.nodes.map(async ({ raw }) => (await raw.call('ACL', 'LOG')) as unknown[][]));
+  expect(denied.flat().map((entry) => String(entry))).toEqual([]);
 });
