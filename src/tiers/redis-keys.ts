@@ -5,24 +5,29 @@
 
 import type { Cluster, Redis } from 'ioredis';
 import { slotOf } from '../coherence/slot.js';
+import { ANYBODY } from './redis-nodes.js';
 
 /** More than a slot has keys. */
 const ALL = 2 ** 31 - 1;
 
-/** ask: undefined where it was not answered, and then the last page is undefined. `prefix` begins the names, as the server has them. */
+/** ask: with whom it is asked; undefined where it was not answered, and then the last page is undefined. `prefix` begins the names, as the server has them. */
 export async function* keysThatBegin(
   client: Redis | Cluster,
   prefix: string,
-  ask: <T>(question: () => Promise<T>) => Promise<T | undefined>,
+  ask: <T>(whom: string, question: () => Promise<T>) => Promise<T | undefined>,
 ): AsyncGenerator<string[] | undefined> {
   if ('nodes' in client) {
     const slot = slotOf(prefix);
     const owner = client.slots[slot]?.[0];
-    const isOwner = ({ options }: Redis) => `${options.host}:${options.port}` === owner;
+    const isOwner = (node: Redis) => nameOf(node) === owner;
     const masters = client.nodes('master');
+    // Nobody to ask for what the owner has: an empty list would say that there is nothing.
+    if (!masters.some(isOwner)) yield undefined;
     // A slot that is on its way lies on two. Keys go one way, from its owner: whoever is asked after it has what left it.
     for (const asked of [masters.filter(isOwner), masters.filter((node) => !isOwner(node))]) {
-      const lists = await Promise.all(asked.map((node) => ask(() => node.cluster('GETKEYSINSLOT', slot, ALL))));
+      const lists = await Promise.all(
+        asked.map((node) => ask(nameOf(node), () => node.cluster('GETKEYSINSLOT', slot, ALL))),
+      );
       for (const names of lists) yield names?.filter((name) => name.startsWith(prefix));
     }
     return;
@@ -30,10 +35,15 @@ export async function* keysThatBegin(
   const pattern = `${escapeGlob(prefix)}*`;
   let cursor = '0';
   do {
-    const page = await ask(() => client.scan(cursor, 'MATCH', pattern, 'COUNT', 1000));
+    const page = await ask(ANYBODY, () => client.scan(cursor, 'MATCH', pattern, 'COUNT', 1000));
     yield page?.[1];
     cursor = page?.[0] ?? '0';
   } while (cursor !== '0');
+}
+
+/** As the table of slots has it. */
+function nameOf({ options }: Redis): string {
+  return `${options.host}:${options.port}`;
 }
 
 function escapeGlob(text: string): string {

@@ -19,7 +19,7 @@ export interface Share {
 }
 
 /** Of a single server, and of keys whose slot nobody is known to own. */
-const ANYBODY = '';
+export const ANYBODY = '';
 
 export class RedisNodes implements Failures {
   readonly #client: Redis | Cluster;
@@ -46,8 +46,20 @@ export class RedisNodes implements Failures {
     return performance.now() + this.#timeoutMs;
   }
 
+  /** Calls about this key. */
   of(name: string): RedisCalls {
-    return this.#callsTo(this.#ownerOf(name));
+    return this.to(this.#ownerOf(name));
+  }
+
+  /** Calls to this server: 'host:port' in a cluster. */
+  to(owner: string): RedisCalls {
+    let calls = this.#calls.get(owner);
+    if (calls === undefined) {
+      const events = { degraded: (cause: Error) => this.#fell(owner, cause), recovered: () => this.#rose(owner) };
+      calls = new RedisCalls(this.#timeoutMs, events, this);
+      this.#calls.set(owner, calls);
+    }
+    return calls;
   }
 
   /** These names by who answers them. */
@@ -61,7 +73,7 @@ export class RedisNodes implements Failures {
     }
     const single = !('nodes' in this.#client);
     return [...shares].map(([owner, at]) => ({
-      calls: this.#callsTo(owner),
+      calls: this.to(owner),
       at,
       together: single || owner !== ANYBODY,
     }));
@@ -79,16 +91,6 @@ export class RedisNodes implements Failures {
     if (!('nodes' in this.#client)) return ANYBODY;
     const { slots, options } = this.#client;
     return slots[slotOf(`${options.keyPrefix ?? ''}${name}`)]?.[0] ?? ANYBODY;
-  }
-
-  #callsTo(owner: string): RedisCalls {
-    let calls = this.#calls.get(owner);
-    if (calls === undefined) {
-      const events = { degraded: (cause: Error) => this.#fell(owner, cause), recovered: () => this.#rose(owner) };
-      calls = new RedisCalls(this.#timeoutMs, events, this);
-      this.#calls.set(owner, calls);
-    }
-    return calls;
   }
 
   /** Those that own nothing any more: nobody will find out whether they are well again. */

@@ -173,7 +173,9 @@ export class RedisTier {
     const { keyPrefix = '' } = this.#client.options;
     const own = `${this.#prefix}{${userId}}:`;
     const calls = this.#nodes.of(own);
-    const pages = keysThatBegin(this.#client, `${keyPrefix}${own}`, (ask) => calls.try(READ, ask, this.deadline()));
+    const pages = keysThatBegin(this.#client, `${keyPrefix}${own}`, (whom, ask) =>
+      this.#nodes.to(whom).try(READ, ask, this.deadline()),
+    );
     for await (const page of pages) {
       if (page === undefined) return false;
       // Each by itself: of several keys a slot that is on its way may have some here and some there.

@@ -89,6 +89,17 @@ test.each([undefined, 'of-the-caller:'])(
   },
 );
 
+test('forgetUser says that it has not been done, where no master is known yet', async () => {
+  cluster.disconnect();
+  cluster = new Cluster(redis.startup, { lazyConnect: true });
+  const events = { corrupt: () => undefined, degraded: () => undefined, recovered: () => undefined };
+  tier = new RedisTier(cluster, { namespace: redisNamespace(), timeoutMs: 5000, ttlMs: 60_000 }, events);
+  const { userId } = newKey();
+  expect(await tier.forgetUser(userId)).toBe(false);
+  await cluster.connect();
+  expect(await tier.forgetUser(userId)).toBe(true);
+});
+
 test('readMany sends each master one packet, however many keys it has', async () => {
   const keys = someKeys(60);
   for (const key of keys) await tier.write(key, entryOf(key, 1));
