@@ -1,6 +1,8 @@
 #!/usr/bin/env node
 /** The command line: argv in, words out. One file a command in commands/; what an exit code means is in exit.ts. */
 import { Command, CommanderError } from 'commander';
+import { addExport } from './commands/export.js';
+import { addImport } from './commands/import.js';
 import { addMigrate } from './commands/migrate.js';
 import { addStats } from './commands/stats.js';
 import { addTop } from './commands/top.js';
@@ -16,6 +18,8 @@ const program = new Command('lora-store')
   .exitOverride();
 
 addMigrate(program);
+addExport(program);
+addImport(program);
 addStats(program);
 addTop(program);
 

@@ -7,3 +7,63 @@ export const TOP_USERS = statement(
   `select user_id, count(*), count(distinct adapter_name), sum(size_bytes)::int8, max(updated_at)
    from lora_adapters group by user_id order by 2 desc, user_id limit $1`,
 );
+
+// ── export, import, archive ──
+
+const exactTime = (column: string) =>
+  `to_char(greatest(least(${column}, '9999-12-31'), '0001-01-01') at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')`;
+
+/**
+ * $1 user, $2 name, $3 version: the key to go on after. $4 the last user. $5 a name or null, $6 latest versions only. $7 keys and
+ * $8 bytes at most, but one row. Rows that are not wanted come without weights: however few are, no page takes long.
+ */
+export const VERSIONS_AFTER = statement(
+  'versions_after',
+  `select id, mark, user_id, adapter_name, version, case when wanted then weights end, checksum, training_iterations,
+     ${exactTime('created_at')}, ${exactTime('updated_at')}
+   from (
+     select *, sum(length) over (order by user_id, adapter_name, version rows unbounded preceding) - length as before
+     from (
+       select *, case when wanted then octet_length(weights) else 0 end as length
+       from (
+         select a.*, a.xmin::text as mark, ($5::varchar is null or a.adapter_name = $5) and (not $6::bool or exists (
+             select from lora_adapter_heads h
+             where h.user_id = a.user_id and h.adapter_name = a.adapter_name and h.latest_version = a.version)) as wanted
+         from lora_adapters a
+         where (a.user_id, a.adapter_name, a.version) > ($1::uuid, $2::varchar, $3::int4) and a.user_id <= $4::uuid
+         order by a.user_id, a.adapter_name, a.version limit $7::int4
+       ) keys
+     ) sized
+   ) page
+   where before < $8::int8 order by user_id, adapter_name, version`,
+);
+
+// What import writes takes its locks as every other write does: the users' rows, the bodies, the heads (by triggers).
+
+/** $1 users. Those that are there, kept there. */
+export const LOCK_USERS = statement(
+  'lock_users',
+  'select id from users where id = any($1::uuid[]) order by id for key share',
+);
+/** $1 users. */
+export const CREATE_USERS = statement(
+  'create_users',
+  'insert into users (id) select id from unnest($1::uuid[]) as given(id) order by id on conflict (id) do nothing',
+);
+/** $1 users, $2 names, $3 versions. Those that are there, with a digest of their bytes. A delete of them is waited for. */
+export const LOCK_VERSIONS = statement(
+  'lock_versions',
+  `select a.user_id, a.adapter_name, a.version, sha256(a.weights)
+   from unnest($1::uuid[], $2::varchar[], $3::int4[]) k(user_id, adapter_name, version)
+   join lora_adapters a using (user_id, adapter_name, version)
+   order by a.user_id, a.adapter_name, a.version for share of a`,
+);
+/** $1 user, $2 name, $3 version, $4 record, $5 its checksum, $6 training iterations, $7 created, $8 updated. No row: it is there. */
+export const INSERT_VERSION = statement(
+  'insert_version',
+  `insert into lora_adapters
+     (user_id, adapter_name, version, weights, checksum, size_bytes, training_iterations, created_at, updated_at)
+   values ($1, $2, $3, $4::bytea, $5, octet_length($4::bytea), $6, $7, $8)
+   on conflict (user_id, adapter_name, version) do nothing
+   returning version`,
+);
