@@ -74,7 +74,8 @@ export class Workplace {
   }
 }
 
-async function refuseTaken(target: string): Promise<void> {
+/** What is there already may be precious. */
+export async function refuseTaken(target: string): Promise<void> {
   if (await isThere(target)) throw new Error(`${target} is there already: name another, or move it away`);
 }
 

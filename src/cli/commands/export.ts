@@ -3,26 +3,39 @@ import type { Command } from 'commander';
 import { parseAdapterName, parseUserId } from '../../adapter/user-id.js';
 import { exportVersions } from '../../operations/export.js';
 import type { Selection } from '../../operations/pages.js';
+import { configBeside, isSafetensors, writePeft } from '../../operations/peft.js';
 import { openTarget, StreamTarget } from '../../operations/targets.js';
+import { wholeNumber } from '../arguments.js';
 import { acting, addCommand, type CommonOptions, type Context } from '../command.js';
-import { EXIT, type ExitCode } from '../exit.js';
+import { EXIT, type ExitCode, UsageError } from '../exit.js';
 
 export interface Options extends CommonOptions {
   readonly user?: string;
   readonly name?: string;
   readonly latest?: boolean;
+  readonly version?: number;
+  readonly module?: string;
 }
 
 export function addExport(program: Command): void {
   addCommand(program, 'export', 'write adapters into an archive that import reads', 'export adapters.tar.gz')
-    .argument('<target>', 'a .tar, .tar.gz or .tgz, a directory, or - for a tar on stdout')
+    .argument('<target>', 'a .tar, .tar.gz or .tgz, a directory, - for a tar on stdout, or a .safetensors')
     .option('--user <uuid>', 'of this user only')
     .option('--name <name>', 'adapters of this name only')
     .option('--latest', 'the latest version of each adapter only')
-    .action(acting((context, options: Options, target: string) => exportArchive(context, options, target)));
+    .option('--version <n>', 'into a .safetensors: this version (default: the latest)', wholeNumber)
+    .option('--module <name>', "into a .safetensors: the module's name in the model")
+    .action(
+      acting((context, options: Options, target: string) =>
+        isSafetensors(target) ? exportPeft(context, options, target) : exportArchive(context, options, target),
+      ),
+    );
 }
 
 async function exportArchive(context: Context, options: Options, path: string): Promise<ExitCode> {
+  if (options.module !== undefined || options.version !== undefined) {
+    throw new UsageError('--module and --version go with a .safetensors file');
+  }
   const selection = selectionOf(options);
   const tables = await context.tables();
   const piped = path === '-';
@@ -49,6 +62,25 @@ async function exportArchive(context: Context, options: Options, path: string): 
   if (piped) context.out.note(words);
   else context.out.result({ target: path, versions, leftOut }, () => words);
   return leftOut > 0 ? EXIT.failed : EXIT.done;
+}
+
+/** One adapter, as Hugging Face PEFT reads it. */
+async function exportPeft(context: Context, options: Options, path: string): Promise<ExitCode> {
+  const { user, name = 'default', version, module } = options;
+  if (user === undefined || module === undefined || options.latest) {
+    throw new UsageError(
+      'a .safetensors file holds one adapter: name it with --user and --name, and its place with --module',
+    );
+  }
+  const storage = await context.storage({ redis: false });
+  const adapter =
+    version === undefined
+      ? await storage.loadAdapter(user, name, { exact: true })
+      : await storage.loadAdapterVersion(user, name, version);
+  await writePeft(path, adapter, module);
+  const config = configBeside(path);
+  context.out.result({ target: path, config }, () => `1 adapter exported, its settings to ${config}`);
+  return EXIT.done;
 }
 
 function selectionOf({ user, name, latest }: Options): Selection {

@@ -4,17 +4,19 @@ import { adapterFromRecord } from '../../adapter/adapter.js';
 import { parseAdapterName, parseUserId } from '../../adapter/user-id.js';
 import { UserNotFoundError } from '../../errors.js';
 import { type Fate, importVersions } from '../../operations/import.js';
+import { isSafetensors, readPeft } from '../../operations/peft.js';
 import { type ArchiveSelection, versionsOf } from '../../operations/reading-archive.js';
 import { filesOf, filesOfTar } from '../../operations/sources.js';
 import { checkedRecord, pathOf, type StoredVersion } from '../../operations/version-file.js';
 import { acting, addCommand, type CommonOptions, type Context, withRedis } from '../command.js';
-import { EXIT, type ExitCode } from '../exit.js';
+import { EXIT, type ExitCode, UsageError } from '../exit.js';
 
 export interface Options extends CommonOptions {
   readonly user?: string;
   readonly name?: string;
   readonly append?: boolean;
   readonly createUsers?: boolean;
+  readonly module?: string;
 }
 
 /** With --json; on stderr all of them are told. */
@@ -22,15 +24,21 @@ const PROBLEMS_LISTED = 100;
 
 export function addImport(program: Command): void {
   withRedis(addCommand(program, 'import', 'read adapters from what export or archive wrote', 'import adapters.tar.gz'))
-    .argument('<source>', 'a tar, compressed or not, a directory, or - for a tar on stdin')
+    .argument('<source>', 'a tar, compressed or not, a directory, - for a tar on stdin, or a .safetensors')
     .option('--user <uuid>', 'of this user only')
     .option('--name <name>', 'adapters of this name only')
     .option('--append', 'save each as a new version, whatever is there')
     .option('--create-users', 'insert users that have no row')
-    .action(acting((context, options: Options, source: string) => importArchive(context, options, source)));
+    .option('--module <name>', 'of a .safetensors with several modules: which one')
+    .action(
+      acting((context, options: Options, source: string) =>
+        isSafetensors(source) ? importPeft(context, options, source) : importArchive(context, options, source),
+      ),
+    );
 }
 
 async function importArchive(context: Context, options: Options, source: string): Promise<ExitCode> {
+  if (options.module !== undefined) throw new UsageError('--module goes with a .safetensors file');
   const selection = selectionOf(options);
   const counts = { imported: 0, unchanged: 0, problems: 0 };
   const listed: string[] = [];
@@ -97,6 +105,20 @@ async function appending(context: Context, { createUsers = false }: Options): Pr
     }
     context.signal.throwIfAborted();
   };
+}
+
+/** One adapter that PEFT saved, as a new version. */
+async function importPeft(context: Context, options: Options, path: string): Promise<ExitCode> {
+  const { user, name = 'default', module, createUsers = false } = options;
+  if (user === undefined) throw new UsageError('a .safetensors file does not say whose it is: use --user');
+  const storage = await context.storage({ createMissingUsers: createUsers });
+  const adapter = await readPeft(path, user, module);
+  const version = await storage.saveAdapter(adapter, name);
+  const { userId, rank, inputDim, outputDim } = adapter;
+  context.out.result({ userId, adapterName: name, version }, () =>
+    [`version ${version} of '${name}' of user ${userId}`, `rank ${rank}, ${inputDim} → ${outputDim}`].join(': '),
+  );
+  return EXIT.done;
 }
 
 function selectionOf({ user, name }: Options): ArchiveSelection {
