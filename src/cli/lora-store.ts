@@ -1,6 +1,7 @@
 #!/usr/bin/env node
 /** The command line: argv in, words out. One file a command in commands/; what an exit code means is in exit.ts. */
 import { Command, CommanderError } from 'commander';
+import { addArchive } from './commands/archive.js';
 import { addExport } from './commands/export.js';
 import { addImport } from './commands/import.js';
 import { addMigrate } from './commands/migrate.js';
@@ -20,6 +21,7 @@ const program = new Command('lora-store')
 addMigrate(program);
 addExport(program);
 addImport(program);
+addArchive(program);
 addStats(program);
 addTop(program);
 

@@ -6,7 +6,7 @@
 import { createHash } from 'node:crypto';
 import { crc32c } from '../adapter/codec.js';
 import type { Session } from '../postgres/database.js';
-import { isRetryable } from '../postgres/failure.js';
+import { retrying } from './retrying.js';
 import * as sql from './statements.js';
 import type { Tables } from './tables.js';
 import type { StoredVersion, VersionKey } from './version-file.js';
@@ -14,7 +14,6 @@ import type { StoredVersion, VersionKey } from './version-file.js';
 /** Of a transaction, so that none holds its locks for long; a version larger than that is one of its own. */
 const BATCH_VERSIONS = 100;
 const BATCH_BYTES = 4 * 1024 * 1024;
-const ATTEMPTS = 5;
 
 export type Fate = 'imported' | 'unchanged' | 'conflict' | 'no user';
 
@@ -34,7 +33,7 @@ export async function importVersions(
   let batch: StoredVersion[] = [];
   let bytes = 0;
   const write = async () => {
-    const fates = await writeBatch(tables, batch, options);
+    const fates = await retrying(tables, (session) => writeOnce(session, batch, options));
     for (const version of batch) report(version, fates.get(idOf(version)) as Fate);
     batch = [];
     bytes = 0;
@@ -49,17 +48,6 @@ export async function importVersions(
   }
   signal.throwIfAborted();
   if (batch.length > 0) await write();
-}
-
-async function writeBatch(tables: Tables, batch: StoredVersion[], options: ImportOptions): Promise<Map<string, Fate>> {
-  for (let attempt = 1; ; attempt++) {
-    try {
-      return await tables.transaction((session) => writeOnce(session, batch, options));
-    } catch (error) {
-      // A deadlock with a writer of somebody else's, or a version that was inserted at the same moment.
-      if (attempt === ATTEMPTS || !isRetryable((error as Error).cause ?? error)) throw error;
-    }
-  }
 }
 
 async function writeOnce(session: Session, batch: StoredVersion[], options: ImportOptions): Promise<Map<string, Fate>> {

@@ -67,3 +67,27 @@ export const INSERT_VERSION = statement(
    on conflict (user_id, adapter_name, version) do nothing
    returning version`,
 );
+
+/** $1 seconds. */
+export const TIME_BEFORE = statement('time_before', 'select now() - make_interval(secs => $1::float8)');
+/**
+ * $1 the user to go on after, $2 a time, $3 users at most. Users with adapters, and whether none of them was saved since: each
+ * is one look into the index, so that no page takes long, however few are inactive.
+ */
+export const USERS_SINCE = statement(
+  'users_since',
+  `select u.user_id, (
+     select a.updated_at from lora_adapters a where a.user_id = u.user_id order by a.updated_at desc limit 1
+   ) < $2::timestamptz
+   from (
+     select distinct user_id from lora_adapter_heads
+     where user_id > $1::uuid and latest_version is not null order by user_id limit $3::int4
+   ) u
+   order by u.user_id`,
+);
+/** $1 user. As they are once they are locked; mark is that of VERSIONS_AFTER. */
+export const LOCK_USER_BODIES = statement(
+  'lock_user_bodies',
+  'select id, xmin::text from lora_adapters where user_id = $1 order by adapter_name, version for update',
+);
+export const DELETE_USER_BODIES = statement('delete_user_bodies', 'delete from lora_adapters where user_id = $1');

@@ -43,7 +43,6 @@ export class TarTarget implements Target {
   readonly #file: FileHandle;
   readonly #compressed: boolean;
   #bytes: number;
-  #piece = 0;
 
   private constructor(workplace: Workplace, file: FileHandle) {
     const { versions = 0, leftOut = 0, bytes = 0, after } = workplace.begun ?? {};
@@ -69,24 +68,29 @@ export class TarTarget implements Target {
     }
   }
 
-  async write(versions: readonly StoredVersion[], after?: VersionKey): Promise<void> {
+  /** check: of these versions as they came back from the file, before they count as written. */
+  async write(
+    versions: readonly StoredVersion[],
+    after?: VersionKey,
+    check?: (piece: Buffer) => Promise<void>,
+  ): Promise<void> {
+    const begin = this.#bytes;
     await this.#append(await tarPiece(versions.map(tarFile)));
+    if (check !== undefined) await check(await this.#readBack(begin));
     this.versions += versions.length;
     const { versions: count, leftOut } = this;
     await this.#workplace.save({ versions: count, leftOut, bytes: this.#bytes, ...(after && { after }) });
-  }
-
-  /** What the last write put there, from the file. */
-  async readBack(): Promise<Buffer> {
-    const bytes = Buffer.alloc(this.#piece);
-    await this.#file.read(bytes, 0, bytes.length, this.#bytes - bytes.length);
-    return bytes;
   }
 
   async finish(): Promise<void> {
     const manifest = { path: MANIFEST, bytes: manifestOf(this.versions), time: BEGINNING };
     await this.#append(Buffer.concat([await tarPiece([manifest]), tarEnd()]));
     await this.#workplace.publish();
+  }
+
+  /** Nothing is in it: leaves no trace. */
+  async discard(): Promise<void> {
+    await this.#workplace.discard();
   }
 
   async close(): Promise<void> {
@@ -102,7 +106,12 @@ export class TarTarget implements Target {
     }
     await this.#file.sync();
     this.#bytes += bytes.length;
-    this.#piece = bytes.length;
+  }
+
+  async #readBack(begin: number): Promise<Buffer> {
+    const bytes = Buffer.alloc(this.#bytes - begin);
+    await this.#file.read(bytes, 0, bytes.length, begin);
+    return bytes;
   }
 
   /** What an earlier run left unfinished behind its last checkpoint. */

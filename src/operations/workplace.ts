@@ -69,6 +69,11 @@ export class Workplace {
     await rm(`${this.partial}.json`, { force: true });
   }
 
+  async discard(): Promise<void> {
+    await rm(this.partial, { force: true });
+    await rm(`${this.partial}.json`, { force: true });
+  }
+
   async leave(): Promise<void> {
     await this.#unlock();
   }
