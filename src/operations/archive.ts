@@ -10,7 +10,7 @@ import { retrying } from './retrying.js';
 import { filesOfTar } from './sources.js';
 import { DELETE_USER_BODIES, LOCK_USER_BODIES, TIME_BEFORE, USERS_SINCE } from './statements.js';
 import type { Tables } from './tables.js';
-import type { TarTarget } from './targets.js';
+import type { TarTarget } from './tar-target.js';
 import { type StoredVersion, unpackVersion } from './version-file.js';
 
 const PAGE_USERS = 1000;

@@ -19,7 +19,9 @@ export async function lockFile(path: string): Promise<() => Promise<void>> {
     }
     const theirs = await readIfAny(path);
     if (theirs === undefined) continue;
-    if (isHeld(theirs)) throw new Error(`another process works on this, says ${path}: ${theirs}`);
+    if (isHeld(theirs)) {
+      throw new Error(`another process works on this (${theirs}): wait for it, or remove ${path} where it is no more`);
+    }
     // Moved, not removed: of several who find it stale one succeeds, and none takes what another has just made.
     const aside = `${path}.${randomUUID()}`;
     await rename(path, aside).catch(ignoreMissing);

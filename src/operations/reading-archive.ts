@@ -1,7 +1,8 @@
 /** The versions of an archive, checked one by one; what cannot be one is reported, and so is an archive that ends early. */
 import { AdapterCorruptError } from '../errors.js';
+import { MANIFEST, promisedBy } from './manifest.js';
 import type { Found } from './sources.js';
-import { MANIFEST } from './targets.js';
+
 import { type StoredVersion, unpackVersion } from './version-file.js';
 
 export interface ArchiveSelection {
@@ -14,14 +15,16 @@ export async function* versionsOf(
   files: AsyncIterable<Found>,
   selection: ArchiveSelection,
   problem: (sentence: string) => void,
+  signal: AbortSignal,
 ): AsyncGenerator<StoredVersion> {
   const { userId, adapterName } = selection;
   let seen = 0;
   let promised: number | undefined;
   try {
     for await (const file of files) {
+      signal.throwIfAborted();
       if (isManifest(file)) {
-        promised = promisedBy(file);
+        promised = promisedBy(file.bytes);
         continue;
       }
       seen++;
@@ -56,15 +59,6 @@ function read({ path, bytes, fault }: Found, problem: (sentence: string) => void
 
 function isManifest({ path }: Found): boolean {
   return path === MANIFEST || path.endsWith(`/${MANIFEST}`);
-}
-
-function promisedBy({ bytes }: Found): number | undefined {
-  try {
-    const { format, formatVersion, versions } = JSON.parse(String(bytes));
-    return format === 'lora-store' && formatVersion === 1 && Number.isInteger(versions) ? versions : undefined;
-  } catch {
-    return undefined;
-  }
 }
 
 /** zlib's codes, and the sentences of tar-stream, which has none. */

@@ -9,7 +9,7 @@ import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { createGunzip } from 'node:zlib';
 import { extract } from 'tar-stream';
-import { MANIFEST } from './targets.js';
+import { MANIFEST } from './manifest.js';
 import { MAX_FILE_BYTES, SUFFIX } from './version-file.js';
 
 /** A file that is a version by its name, or one that cannot be; the manifest comes as itself. */

@@ -3,6 +3,7 @@ import { buffer } from 'node:stream/consumers';
 import { promisify } from 'node:util';
 import { gzip } from 'node:zlib';
 import { pack } from 'tar-stream';
+import { packVersion, pathOf, type StoredVersion } from './version-file.js';
 
 /** What every tar ends with. */
 const END = Buffer.alloc(1024);
@@ -11,6 +12,10 @@ export interface TarFile {
   readonly path: string;
   readonly bytes: Buffer;
   readonly time: Date;
+}
+
+export function fileOf(version: StoredVersion): TarFile {
+  return { path: pathOf(version), bytes: packVersion(version), time: new Date(version.updatedAt) };
 }
 
 /** The same files give the same bytes. */

@@ -132,7 +132,7 @@ test('killed between writing and deleting, it goes on, and nothing is lost', asy
   expect(await loraJson([...args, '--postgres', url])).toMatchObject({ users: 2, versions: 4 });
   expect(await contents(url)).toEqual([]);
   const back = await loraJson(['import', file, '--postgres', url]);
-  expect(back).toEqual({ imported: 3, unchanged: 1, problems: 0, listed: [] });
+  expect(back).toEqual({ imported: 3, unchanged: 1, problems: 0, firstProblems: [] });
   expect(await contents(url)).toEqual(original);
 });
 

@@ -59,8 +59,13 @@ test.each([
     /choose one with --module/,
   ],
   ['a module for a tar', ['import', 'x.tar', '--module', 'q'], 2, /goes with a .safetensors/],
-  ['a module for a tar to write', ['export', 'x.tar', '--module', 'q'], 2, /go with a .safetensors/],
-  ['no module', ['export', 'x.safetensors', '--user', '00000000-0000-0000-0000-0000000000aa'], 2, /with --module/],
+  ['a module for a tar to write', ['export', join(scratch, 'x.tar'), '--module', 'q'], 2, /go with a .safetensors/],
+  [
+    'no module',
+    ['export', join(scratch, 'x.safetensors'), '--user', '00000000-0000-0000-0000-0000000000aa'],
+    2,
+    /with --module/,
+  ],
   [
     'an adapter that is not there',
     ['export', join(scratch, 'x.safetensors'), '--user', '00000000-0000-0000-0000-0000000000ab', '--module', 'q'],

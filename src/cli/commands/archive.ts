@@ -1,7 +1,8 @@
 /** `lora-store archive`: adapters of users who are gone, out of the database into a file. */
 import { type Command, InvalidArgumentError } from 'commander';
 import { archiveInactive } from '../../operations/archive.js';
-import { isTar, TarTarget } from '../../operations/targets.js';
+import { TarTarget } from '../../operations/tar-target.js';
+import { isTar } from '../../operations/targets.js';
 import { acting, addCommand, type CommonOptions, type Context } from '../command.js';
 import { EXIT, type ExitCode, UsageError } from '../exit.js';
 

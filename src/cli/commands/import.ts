@@ -41,11 +41,11 @@ async function importArchive(context: Context, options: Options, source: string)
   if (options.module !== undefined) throw new UsageError('--module goes with a .safetensors file');
   const selection = selectionOf(options);
   const counts = { imported: 0, unchanged: 0, problems: 0 };
-  const listed: string[] = [];
+  const firstProblems: string[] = [];
   const progress = context.out.progress('versions', 0);
   const problem = (sentence: string) => {
     counts.problems++;
-    if (listed.length < PROBLEMS_LISTED) listed.push(sentence);
+    if (firstProblems.length < PROBLEMS_LISTED) firstProblems.push(sentence);
     context.out.note(`problem: ${sentence}`);
   };
   const fated = (version: StoredVersion, fate: Fate) => {
@@ -56,7 +56,7 @@ async function importArchive(context: Context, options: Options, source: string)
   const begin = options.append ? await appending(context, options) : await inserting(context, options);
   try {
     const files = source === '-' ? filesOfTar(process.stdin) : filesOf(source);
-    await begin(versionsOf(files, selection, problem), fated);
+    await begin(versionsOf(files, selection, problem, context.signal), fated);
   } catch (error) {
     context.out.note(
       `${counts.imported} versions are imported${options.append ? '' : ': the same command goes on from there'}`,
@@ -65,7 +65,7 @@ async function importArchive(context: Context, options: Options, source: string)
   } finally {
     progress.end();
   }
-  context.out.result({ ...counts, listed }, () =>
+  context.out.result({ ...counts, firstProblems }, () =>
     [`${counts.imported} versions imported`, `${counts.unchanged} there already`, `${counts.problems} problems`].join(
       ', ',
     ),
