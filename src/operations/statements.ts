@@ -26,9 +26,9 @@ export const VERSIONS_AFTER = statement(
      from (
        select *, case when wanted then octet_length(weights) else 0 end as length
        from (
-         select a.*, a.xmin::text as mark, ($5::varchar is null or a.adapter_name = $5) and (not $6::bool or exists (
-             select from lora_adapter_heads h
-             where h.user_id = a.user_id and h.adapter_name = a.adapter_name and h.latest_version = a.version)) as wanted
+         select a.*, a.xmin::text as mark, ($5::varchar is null or a.adapter_name = $5) and (not $6::bool or a.version = (
+             select h.latest_version from lora_adapter_heads h
+             where h.user_id = a.user_id and h.adapter_name = a.adapter_name)) as wanted
          from lora_adapters a
          where (a.user_id, a.adapter_name, a.version) > ($1::uuid, $2::varchar, $3::int4) and a.user_id <= $4::uuid
          order by a.user_id, a.adapter_name, a.version limit $7::int4
