@@ -3,14 +3,20 @@
  * gets a context; whatever it opened there is closed behind it, also after Ctrl-C.
  */
 import type { Command } from 'commander';
+import type { RedisOptions } from 'ioredis';
+import { within } from '../deadline.js';
+import { StorageUnavailableError } from '../errors.js';
+import type { Cache } from '../operations/audit-redis.js';
 import { Tables } from '../operations/tables.js';
-import type { LoRAStorageOptions } from '../options.js';
+import { type LoRAStorageOptions, parseOptions } from '../options.js';
 import { LoRAStorage } from '../storage/lora-storage.js';
-import { type ExitCode, exitCodeOf } from './exit.js';
+import { connectRedis } from '../tiers/redis-client.js';
+import { type ExitCode, exitCodeOf, UsageError } from './exit.js';
 import { Output } from './output.js';
 
 /** Commands look at whole tables, and have more patience than a server that answers requests. */
 const TIMEOUT_MS = 60_000;
+const REDIS_TIMEOUT_MS = 10_000;
 
 export interface CommonOptions {
   readonly postgres?: string;
@@ -72,6 +78,24 @@ export class Context {
     const tables = await Tables.open(this.#options.postgres, TIMEOUT_MS);
     this.#closers.push(() => tables.close());
     return tables;
+  }
+
+  /** A connection to Redis, and what keys begin with there. Rejects where it does not answer. Closed when the command ends. */
+  async redis(): Promise<Cache> {
+    const { postgres, redis, namespace } = this.#options;
+    const options = parseOptions({
+      ...(postgres === undefined ? {} : { postgres }),
+      ...(typeof redis === 'string' || redis === false ? { redis } : {}),
+      ...(namespace === undefined ? {} : { namespace }),
+    });
+    if (options.redis === undefined) throw new UsageError('no Redis: set REDIS_URL, or name one with --redis <url>');
+    const connections = await connectRedis(options.redis, REDIS_TIMEOUT_MS);
+    this.#closers.push(() => connections.close());
+    await within(connections.client.ping(), REDIS_TIMEOUT_MS, 'Redis').catch((cause: Error) => {
+      const { host, port } = connections.client.options as RedisOptions;
+      throw new StorageUnavailableError(`cannot reach Redis at ${host}:${port}: ${cause.message}`, { cause });
+    });
+    return { client: connections.client, namespace: options.namespace };
   }
 
   async close(): Promise<void> {

@@ -4,6 +4,7 @@ import { Command, CommanderError } from 'commander';
 import { addMigrate } from './commands/migrate.js';
 import { addStats } from './commands/stats.js';
 import { addTop } from './commands/top.js';
+import { addVerify } from './commands/verify.js';
 import { exitCodeOf } from './exit.js';
 
 const EXIT_CODES = `
@@ -18,6 +19,7 @@ const program = new Command('lora-store')
 addMigrate(program);
 addStats(program);
 addTop(program);
+addVerify(program);
 
 // Whoever reads only the first lines, such as `head`, closes the pipe.
 process.stdout.on('error', (error: NodeJS.ErrnoException) => {

@@ -247,7 +247,7 @@ class NothingSaved extends Error {
 }
 
 /** The body if it is this user's and what was saved; its fault, with whose body it is, otherwise. */
-function checked(
+export function checked(
   key: Key,
   version: number,
   body: sql.BodyColumn,

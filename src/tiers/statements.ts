@@ -11,7 +11,7 @@ import { SERVER_ID } from '../postgres/server-id.js';
 import { columnTypes } from '../postgres/wire.js';
 
 /** A bytea read as an adapter while its bytes are still in the socket's buffer: one copy, into aligned memory. */
-const RECORDS = columnTypes((raw): AdapterRecord | AdapterCorruptError => {
+export const RECORDS = columnTypes((raw): AdapterRecord | AdapterCorruptError => {
   try {
     return decodeRecord(raw);
   } catch (error) {
