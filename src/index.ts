@@ -20,3 +20,4 @@ export { LoRAStorage } from './storage/lora-storage.js';
 export type { LoRAAdapterMetadata, StorageStats } from './storage/queries.js';
 export type { CacheStats, Health } from './storage/status.js';
 export type { AdapterKey, CallOptions, LoadedAdapter } from './storage/types.js';
+export type { Warmed, WarmOptions } from './storage/warming.js';

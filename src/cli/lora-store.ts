@@ -5,6 +5,7 @@ import { addMigrate } from './commands/migrate.js';
 import { addStats } from './commands/stats.js';
 import { addTop } from './commands/top.js';
 import { addVerify } from './commands/verify.js';
+import { addWarm } from './commands/warm.js';
 import { exitCodeOf } from './exit.js';
 
 const EXIT_CODES = `
@@ -20,6 +21,7 @@ addMigrate(program);
 addStats(program);
 addTop(program);
 addVerify(program);
+addWarm(program);
 
 // Whoever reads only the first lines, such as `head`, closes the pipe.
 process.stdout.on('error', (error: NodeJS.ErrnoException) => {

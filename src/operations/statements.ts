@@ -59,3 +59,13 @@ export const LATEST = statement(
    order by k.position`,
   RECORDS,
 );
+
+// ── warm ──
+
+/** $1, $2: when and id of the row before (null, null: none). Newest first, along the index; a time as text loses no digit of it. */
+export const NEXT_SAVED = statement(
+  'next_saved',
+  `select user_id, adapter_name, created_at::text, id from lora_adapters
+   where (created_at, id) < (coalesce($1::timestamptz, 'infinity'), coalesce($2::uuid, 'ffffffff-ffff-ffff-ffff-ffffffffffff'))
+   order by created_at desc, id desc limit 1000`,
+);

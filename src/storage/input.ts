@@ -47,6 +47,12 @@ export function parseBudget(budgetMs: number | undefined): number | undefined {
   return budgetMs === undefined ? undefined : whole('budgetMs', budgetMs, 0);
 }
 
+/** Undefined: no bound. */
+export function parsePerSecond(perSecond: number | undefined): void {
+  if (perSecond === undefined || (Number.isFinite(perSecond) && perSecond > 0)) return;
+  throw new InvalidAdapterError(`perSecond is a number above 0, not ${String(perSecond)}`);
+}
+
 /** The options of a call, none of them misspelled: an expectedVersion that is overlooked guards nothing. */
 export function parseCall<T extends object>(call: string, options: T | undefined, known: readonly (keyof T)[]): T {
   if (options === undefined) return {} as T;

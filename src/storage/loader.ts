@@ -6,7 +6,7 @@ import { Flights } from '../coherence/flight.js';
 import type { Key } from '../coherence/key.js';
 import { AdapterCorruptError } from '../errors.js';
 import type { Entry } from '../tiers/entry.js';
-import { Fetcher, type FetchParts, type Loaded } from './fetcher.js';
+import { Fetcher, type FetchParts, type Loaded, type Manner } from './fetcher.js';
 
 export class Loader {
   readonly #parts: FetchParts;
@@ -50,7 +50,7 @@ export class Loader {
    * One round trip per tier for all that nobody asks for already. result[i] answers keys[i]; a key given twice is asked
    * for once, and whoever loads one of them meanwhile joins its flight.
    */
-  async loadMany(keys: readonly Key[]): Promise<(Loaded | AdapterCorruptError)[]> {
+  async loadMany(keys: readonly Key[], manner: Manner = 'usual'): Promise<(Loaded | AdapterCorruptError)[]> {
     const answers = new Map<string, Loaded | AdapterCorruptError>();
     const landing: [id: string, landed: Promise<Loaded>][] = [];
     const cold: Key[] = [];
@@ -61,7 +61,7 @@ export class Loader {
       else if (underWay !== undefined) landing.push([key.id, underWay]);
       else cold.push(key);
     }
-    for (const [i, fetching] of this.#fetcher.many(cold).entries()) {
+    for (const [i, fetching] of this.#fetcher.many(cold, manner).entries()) {
       const { id } = cold[i] as Key;
       landing.push([id, this.#flights.start(id, fetching)]);
     }
@@ -75,7 +75,11 @@ export class Loader {
   async loadExact(key: Key, signal?: AbortSignal): Promise<Loaded> {
     const loaded = await this.load(key, signal);
     if (!loaded.entry.record?.rounded) return loaded;
-    return await this.#flights.join(exactId(key), () => this.#parts.tasks.track(this.#fetcher.one(key, true)), signal);
+    return await this.#flights.join(
+      exactId(key),
+      () => this.#parts.tasks.track(this.#fetcher.one(key, 'exact')),
+      signal,
+    );
   }
 
   /** loadMany() in the same way, in one more round trip. */
@@ -84,7 +88,7 @@ export class Loader {
     const rounded = keys.filter((_, i) => (loaded[i] as Partial<Loaded>).entry?.record?.rounded);
     if (rounded.length === 0) return loaded;
     const cold = [...new Map(rounded.map((key) => [key.id, key])).values()];
-    const fetched = await Promise.all(this.#fetcher.many(cold, true).map((fetching) => fetching.catch(onlyCorrupt)));
+    const fetched = await Promise.all(this.#fetcher.many(cold, 'exact').map((fetching) => fetching.catch(onlyCorrupt)));
     const answers = new Map(cold.map((key, i) => [key.id, fetched[i] as Loaded | AdapterCorruptError]));
     return keys.map((key, i) => answers.get(key.id) ?? (loaded[i] as Loaded | AdapterCorruptError));
   }

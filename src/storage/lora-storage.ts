@@ -20,6 +20,7 @@ import { countAdapters, type LoRAAdapterMetadata, listAdapters, type StorageStat
 import { type CacheStats, cacheStats, type Health, health } from './status.js';
 import { fillTensors } from './tensors.js';
 import type { AdapterKey, CallOptions, LoadedAdapter } from './types.js';
+import { type Warmed, type WarmOptions, warm } from './warming.js';
 
 export class LoRAStorage {
   readonly #parts: Parts;
@@ -166,6 +167,26 @@ export class LoRAStorage {
     }
   }
 
+  /**
+   * Loads these adapters into Redis and memory, in batches, no more than perSecond a second. Memory takes what it has room
+   * for and pushes nothing out for it; Redis takes all. For lists of any length: keys may be any iterable, also an
+   * asynchronous one, and their weights are not kept beyond the caches. Rejects as loadAdapters does, after what was loaded
+   * stays loaded; with the signal's reason when aborted; and with StorageClosedError when the storage is closed meanwhile.
+   */
+  async warm(keys: Iterable<AdapterKey> | AsyncIterable<AdapterKey>, options?: WarmOptions): Promise<Warmed> {
+    this.#open();
+    const call = input.parseCall('warm', options, ['signal', 'perSecond', 'onProgress']);
+    input.parsePerSecond(call.perSecond);
+    return await warm(
+      keys,
+      (batch) => {
+        this.#open();
+        return this.#track(this.#parts.loader.loadMany(batch, 'warming'));
+      },
+      call,
+    );
+  }
+
   // ── what there is ──
 
   /** Every version of every adapter of that user, newest first. */
@@ -261,8 +282,15 @@ export class LoRAStorage {
 
   /** Lets calls in flight finish, then closes what open() opened. Later calls reject with StorageClosedError. */
   close(): Promise<void> {
-    this.#closing ??= this.#parts.tasks.drain().then(() => this.#parts.close());
+    this.#closing ??= this.#end();
     return this.#closing;
+  }
+
+  async #end(): Promise<void> {
+    // Or it would go on giving the tasks something to wait for.
+    this.#parts.hotKeys?.stop();
+    await this.#parts.tasks.drain();
+    await this.#parts.close();
   }
 
   [Symbol.asyncDispose](): Promise<void> {

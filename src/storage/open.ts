@@ -26,6 +26,7 @@ import { FORMAT, RedisTier } from '../tiers/redis.js';
 import { connectRedis } from '../tiers/redis-client.js';
 import { WHICH_SERVER } from '../tiers/statements.js';
 import { Events, type StorageEvents } from './events.js';
+import { HotKeys } from './hot-keys.js';
 import { Invalidation } from './invalidation.js';
 import { Loader } from './loader.js';
 import { Tasks } from './tasks.js';
@@ -42,6 +43,7 @@ export interface Parts {
   readonly writer: Writer;
   readonly events: Events;
   readonly tasks: Tasks;
+  readonly hotKeys: HotKeys | undefined;
   close(): Promise<void>;
 }
 
@@ -135,7 +137,15 @@ async function build(options: ResolvedOptions, closers: Closer[], close: () => P
   await Promise.allSettled([feed?.start(), bus?.start()]);
   if (options.postgres.direct !== undefined) await expectSameServer(database, coherence);
   if (bus?.connected === false) busReport.degraded(new Error('Redis has not acknowledged the subscription yet'));
-  return { options, coherence, memory, redis, postgres, bus, loader, writer, events, tasks, close };
+  const hotKeys = openHotKeys(options, memory, loader, tasks);
+  if (hotKeys !== undefined) closers.push(() => hotKeys.close());
+  return { options, coherence, memory, redis, postgres, bus, loader, writer, events, tasks, hotKeys, close };
+}
+
+function openHotKeys(options: ResolvedOptions, memory: MemoryTier | undefined, loader: Loader, tasks: Tasks) {
+  const file = options.memory?.hotKeysFile;
+  if (file === undefined || memory === undefined) return undefined;
+  return new HotKeys(file, memory, (keys) => tasks.track(loader.loadMany(keys, 'warming')));
 }
 
 /** Another class, so that whoever needs no guard has nothing of it in the path of a hit. */

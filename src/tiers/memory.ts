@@ -18,6 +18,7 @@ const ABSENT_BYTES = 1100;
 export class MemoryTier {
   readonly #users = new Map<string, Map<string, Slot>>();
   readonly #lru: LRUCache<Slot, Slot>;
+  readonly #maxBytes: number;
 
   /** Loads answered from here. */
   hits = 0;
@@ -27,6 +28,7 @@ export class MemoryTier {
   evictions = 0;
 
   constructor(maxBytes: number) {
+    this.#maxBytes = maxBytes;
     this.#lru = new LRUCache({
       maxSize: maxBytes,
       dispose: (slot, _, reason) => {
@@ -75,6 +77,18 @@ export class MemoryTier {
     if (this.#lru.has(slot)) return entry;
     this.#unlink(slot);
     return undefined;
+  }
+
+  /** Whether put() would push nothing out. */
+  hasRoom(key: Key, entry: Entry): boolean {
+    const slot = this.#slot(key);
+    const freed = slot === undefined ? 0 : sizeOf(slot.entry);
+    return this.bytes - freed + sizeOf(entry) <= this.#maxBytes;
+  }
+
+  /** Of the adapters that are held, most recently used first. */
+  *keys(): Generator<Key> {
+    for (const { key, entry } of this.#lru.keys()) if (entry.record !== undefined) yield key;
   }
 
   /** Drops what is older than `revision`. True: something is held that is not. */
