@@ -1,6 +1,7 @@
 #!/usr/bin/env node
 /** The command line: argv in, words out. One file a command in commands/; what an exit code means is in exit.ts. */
 import { Command, CommanderError } from 'commander';
+import { addDoctor } from './commands/doctor.js';
 import { addMigrate } from './commands/migrate.js';
 import { addStats } from './commands/stats.js';
 import { addTop } from './commands/top.js';
@@ -17,6 +18,7 @@ const program = new Command('lora-store')
   .addHelpText('after', EXIT_CODES)
   .exitOverride();
 
+addDoctor(program);
 addMigrate(program);
 addStats(program);
 addTop(program);
