@@ -12,15 +12,15 @@ export const TOP_USERS = statement(
 // ── verify ──
 
 // Pages go on behind a key, along an index. Their limit is a literal: of a parameter the planner expects a tenth of the
-// table, and would rather sort all of it.
+// table, and would rather sort all of it; and an EXISTS it would hash, all heads anew for each page.
 
-/** $1 user, $2 name, $3 version: what comes after that row; $4 the last user. Without the bodies, only how long each is. */
+/** $1 user, $2 name, $3 version: what comes after that row, of whichever user. Without the bodies, only how long each is. */
 export const NEXT_ROWS = statement(
   'next_rows',
   `select b.user_id, b.adapter_name, b.version, octet_length(b.weights), b.size_bytes,
-     exists (select from lora_adapter_heads h where h.user_id = b.user_id and h.adapter_name = b.adapter_name)
+     coalesce((select true from lora_adapter_heads h where h.user_id = b.user_id and h.adapter_name = b.adapter_name), false)
    from lora_adapters b
-   where (b.user_id, b.adapter_name, b.version) > ($1::uuid, $2::varchar, $3::int4) and b.user_id <= $4::uuid
+   where (b.user_id, b.adapter_name, b.version) > ($1::uuid, $2::varchar, $3::int4)
    order by b.user_id, b.adapter_name, b.version limit 1000`,
 );
 
@@ -65,9 +65,9 @@ export const LATEST = statement(
 /** $1, $2: when and id of the row before (null, null: none). Newest first, along the index; a time as text loses no digit of it. */
 export const NEXT_SAVED = statement(
   'next_saved',
-  `select user_id, adapter_name, created_at::text, id from lora_adapters
-   where (created_at, id) < (coalesce($1::timestamptz, 'infinity'), coalesce($2::uuid, 'ffffffff-ffff-ffff-ffff-ffffffffffff'))
-   order by created_at desc, id desc limit 1000`,
+  `select b.user_id, b.adapter_name, b.created_at::text, b.id from lora_adapters b
+   where (b.created_at, b.id) < (coalesce($1::timestamptz, 'infinity'), coalesce($2::uuid, 'ffffffff-ffff-ffff-ffff-ffffffffffff'))
+   order by b.created_at desc, b.id desc limit 1000`,
 );
 
 // ── doctor ──
