@@ -2,6 +2,7 @@
 import pg from 'pg';
 import { StorageUnavailableError } from '../errors.js';
 import { isPool, type PostgresSource } from '../options.js';
+import { leadsToPooler } from './pooler.js';
 import type { Query } from './schema.js';
 
 export interface Connection {
@@ -48,6 +49,15 @@ function newClient(source: string | pg.PoolConfig): pg.Client {
     // Without the cause: the parser's error holds what it could not parse, password and all.
     throw new TypeError(`option postgres is no connection string: ${(cause as Error).message}`);
   }
+}
+
+/**
+ * Rejects where a pooler is between: the lock that keeps two migrations apart belongs to a session, and would stay behind
+ * on one of the pooler's.
+ */
+export async function refusePooler(client: pg.ClientBase): Promise<void> {
+  if (!(await leadsToPooler(client))) return;
+  throw new TypeError('option postgres leads to a pooler: migrate with the URL of the server itself');
 }
 
 /** For checkSchema(). */
