@@ -75,7 +75,7 @@ export class Forgetting {
     return this.#hold(userId, async () => {
       const erased = await erase();
       const gone = await isGone(userId);
-      if (gone === true) await this.forget(userId, async () => {});
+      if (gone === true) await this.#drop(userId);
       if (gone === undefined) void this.forgetIf(userId, isGone);
       return erased;
     });
@@ -111,7 +111,7 @@ export class Forgetting {
         question.again = false;
         const gone = await isGone(userId);
         // Word of one deletion comes several times, and to whoever deleted, too: what is here came after the first.
-        if (gone === true && !this.#gone.has(userId)) await this.forget(userId, async () => {});
+        if (gone === true && !this.#gone.has(userId)) await this.#drop(userId);
         if (gone !== true) this.#gone.delete(userId);
         if (gone === undefined) await delay(retryMs);
         else if (!question.again) return;
@@ -122,6 +122,16 @@ export class Forgetting {
       // At once: the next word is a question of its own.
       this.#questions.delete(userId);
     }
+  }
+
+  /** What is here of a user who is gone, also what the training under way puts back. @param {string} userId */
+  async #drop(userId) {
+    const { lots, trained } = this.#parts;
+    lots.drop(userId);
+    // Not after that training: it may bring the user back.
+    this.#noteGone(userId);
+    await trained(userId);
+    lots.drop(userId);
   }
 
   /** @param {string} userId */

@@ -183,6 +183,26 @@ describe('when one adapter is deleted', () => {
   });
 });
 
+test('a training under way that brings the user back is no secret to the next deletion', async () => {
+  const gone = async () => true;
+  for (const where of ['here', 'elsewhere']) {
+    const { queue, add, end } = byHand();
+    add('a', 'other');
+    // 1. One is being trained, of a user of whom nothing else is left any more, or so Postgres says.
+    const { forgetting } = queue;
+    const forgotten =
+      where === 'here' ? forgetting.forgetIfLast('a', async () => 1, gone) : forgetting.forgetIf('a', gone);
+    await settled();
+    // 2. It has found no adapter, and saves the first.
+    await end('trained');
+    await forgotten;
+    // 3. Events come. 4. The user is deleted elsewhere.
+    add('a', 'default', 4);
+    await forgetting.forgetIf('a', gone);
+    expect([where, queue.counts]).toMatchObject([where, { waiting: 0, trained: 10, dropped: 4 }]);
+  }
+});
+
 describe('events that came after a deletion', () => {
   const gone = async () => true;
 
