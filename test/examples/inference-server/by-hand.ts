@@ -9,7 +9,11 @@ interface Lot {
 }
 interface Forgetting {
   forget<T>(userId: string, erase: () => Promise<T>): Promise<T>;
-  forgetIfLast<T>(userId: string, erase: () => Promise<T>, isGone: () => Promise<boolean | undefined>): Promise<T>;
+  forgetIfLast(
+    userId: string,
+    erase: () => Promise<number>,
+    isGone: () => Promise<boolean | undefined>,
+  ): Promise<number>;
   forgetIf(userId: string, isGone: () => Promise<boolean | undefined>): Promise<void>;
 }
 interface Queue {

@@ -129,7 +129,7 @@ describe('when one adapter is deleted', () => {
       // 1. It is being erased, and events come.
       const forgotten = queue.forgetting.forgetIfLast(
         'a',
-        () => erasing.given,
+        () => erasing.given.then(() => 1),
         async () => true,
       );
       add('a');
@@ -168,19 +168,100 @@ describe('when one adapter is deleted', () => {
     expect([users(), queue.counts.dropped]).toEqual([['a'], 0]);
   });
 
-  test('and it is not known whether others are left, that is asked again after the answer', async () => {
+  test('and it is not known whether others are left, the answer waits for that, and what comes after it is kept', async () => {
     const { queue, add, users } = byHand();
-    const answers = [undefined, undefined, true];
+    add('a', 'default', 4);
+    const answers = [signal(), signal(), signal()];
+    let asked = 0;
+    const isGone = async () => {
+      await answers[asked++]?.given;
+      return asked < 3 ? undefined : true;
+    };
+    let answered = false;
+    // 1. It is erased, and Postgres does not say what is left.
+    const forgotten = queue.forgetting.forgetIfLast('a', async () => 1, isGone).finally(() => (answered = true));
+    for (const answer of answers) {
+      await waitFor(() => answer === answers[asked - 1]);
+      expect([answered, queue.counts.dropped]).toEqual([false, 0]);
+      // 2. Meanwhile enough comes to train on.
+      add('a', 'default', 6);
+      answer.give();
+    }
+    // 3. It is asked until it is known.
+    expect([await forgotten, users(), queue.counts.dropped]).toEqual([1, [], 22]);
+    // 4. This is news.
+    add('a', 'default', 4);
+    await queue.forgetting.forgetIf('a', async () => true);
+    expect(queue.counts.waiting).toBe(4);
+  });
+
+  test('and it is not known whether others are left, nor is anything here: there is an answer', async () => {
+    const { queue } = byHand();
+    expect(
+      await queue.forgetting.forgetIfLast(
+        'a',
+        async () => 2,
+        async () => undefined,
+      ),
+    ).toBe(2);
+  });
+
+  test('and word of it is told before the answer, what comes between the two is dropped', async () => {
+    const { queue, add } = byHand({ concurrency: 0 });
+    add('a', 'default', 4);
+    const [erasing, known] = [signal(), signal()];
+    // 1. It is being erased. 2. Word of that: the user is gone. 3. Events.
     const forgotten = queue.forgetting.forgetIfLast(
       'a',
-      async () => 'erased',
-      async () => answers.shift(),
+      () => erasing.given.then(() => 1),
+      async () => true,
     );
-    add('a');
-    expect(await forgotten).toBe('erased');
-    await waitFor(() => queue.counts.dropped === 10);
-    expect(users()).toEqual([]);
+    await queue.forgetting.forgetIf('a', async () => true);
+    add('a', 'default', 3);
+    // 4. More word: it is asked again. 5. The erasing ends. 6. Events, before the answer.
+    const checked = queue.forgetting.forgetIf('a', () => known.given.then(() => true));
+    erasing.give();
+    await settled();
+    add('a', 'default', 2);
+    known.give();
+    await Promise.all([forgotten, checked]);
+    expect(queue.counts).toMatchObject({ waiting: 0, dropped: 9 });
   });
+
+  test('and there was nothing to delete, nobody asks', async () => {
+    const { queue, add } = byHand({ concurrency: 0 });
+    add('a');
+    expect(
+      await queue.forgetting.forgetIfLast(
+        'a',
+        async () => 0,
+        () => expect.fail('asked'),
+      ),
+    ).toBe(0);
+    expect(queue.counts.waiting).toBe(10);
+  });
+
+  test.each([true, false])(
+    'and that fails, it may have been done: it is asked whether the user is gone: %s',
+    async (gone) => {
+      const { queue, add, users } = byHand();
+      // 1. There is a new user where an old one was deleted.
+      await queue.forgetting.forget('a', async () => {});
+      add('a', 'default', 4);
+      const answer = signal();
+      // 2. The connection is lost. Whoever asked for the deletion is told so at once.
+      const isGone = () => answer.given.then(() => gone);
+      const failing = async () => Promise.reject(new Error('the connection was lost'));
+      await expect(queue.forgetting.forgetIfLast('a', failing, isGone)).rejects.toThrow('was lost');
+      // 3. Enough has come to train on.
+      add('a', 'default', 6);
+      expect(users()).toEqual([]);
+      // 4. It is known what came of the deletion.
+      answer.give();
+      await settled();
+      expect([users(), queue.counts.dropped]).toEqual(gone ? [[], 10] : [['a'], 0]);
+    },
+  );
 });
 
 test('a training under way that brings the user back is no secret to the next deletion', async () => {
