@@ -5,6 +5,7 @@
  * @import { WaitingLots } from './waiting-lots.js'
  */
 import { setTimeout as delay } from 'node:timers/promises';
+import { GoneUsers } from './gone-users.js';
 
 /**
  * @typedef {object} Parts
@@ -16,17 +17,13 @@ import { setTimeout as delay } from 'node:timers/promises';
 /** @typedef {(userId: string) => Promise<boolean | undefined>} IsGone Never rejects. undefined: ask again. */
 /** @typedef {{ again: boolean, ended: Promise<void> }} Question again: its answer may be of a moment before. */
 
-/** Whoever is forgotten sooner may lose events that came right after the deletion. */
-const MOST_GONE = 1000;
-
 export class Forgetting {
   #parts;
   /** Users of whom nothing begins, and how many want that. @type {Map<string, number>} */
   #held = new Map();
   /** About users who may be gone. @type {Map<string, Question>} */
   #questions = new Map();
-  /** Users who were gone when last heard of, the latest of them. @type {Set<string>} */
-  #gone = new Set();
+  #gone = new GoneUsers();
 
   /** @param {Parts} parts */
   constructor(parts) {
@@ -92,14 +89,15 @@ export class Forgetting {
   }
 
   /**
-   * Somebody else may have erased this user: if so, forgets what is here of them, and begins none of it before it is known.
+   * Somebody else has changed this adapter, and may have erased its user: if so, forgets what is here of them, and begins none
+   * of it before it is known.
    * @param {string} userId
+   * @param {string} adapterName
    * @param {IsGone} isGone
    */
-  async forgetIf(userId, isGone) {
+  async forgetIf(userId, adapterName, isGone) {
+    this.#gone.heard(userId, adapterName);
     if (this.#parts.lots.has(userId) || this.#questions.has(userId)) await this.#ask(userId, isGone);
-    // Nobody asks what has happened to this user, and the next word may be of another deletion.
-    else this.back(userId);
   }
 
   /**
@@ -122,12 +120,12 @@ export class Forgetting {
       do {
         question.again = false;
         gone = await isGone(userId);
-        if (gone !== true) this.back(userId);
         if (gone === undefined) await delay(retryMs);
       } while (question.again || (gone === undefined && lots.has(userId)));
       // At once: the next word is a question of its own.
       this.#questions.delete(userId);
-      // Word of one deletion comes several times, and to whoever deleted, too: what is here came after the first.
+      if (gone === false) this.back(userId);
+      // Word of a deletion comes late, and to whoever deleted, too: where it is known, what is here came after it.
       if (gone === true && !this.#gone.has(userId)) await this.#drop(userId);
     });
     return question.ended;
@@ -146,8 +144,8 @@ export class Forgetting {
   /** @param {string} userId */
   #noteGone(userId) {
     this.#gone.add(userId);
-    const [oldest = ''] = this.#gone.size > MOST_GONE ? this.#gone : [];
-    this.#gone.delete(oldest);
+    const under = this.#questions.get(userId);
+    if (under !== undefined) under.again = true;
   }
 
   /**

@@ -14,7 +14,7 @@ interface Forgetting {
     erase: () => Promise<number>,
     isGone: () => Promise<boolean | undefined>,
   ): Promise<number>;
-  forgetIf(userId: string, isGone: () => Promise<boolean | undefined>): Promise<void>;
+  forgetIf(userId: string, adapterName: string, isGone: () => Promise<boolean | undefined>): Promise<void>;
 }
 interface Queue {
   readonly counts: { accepted: number; waiting: number; trained: number; dropped: number };

@@ -98,6 +98,32 @@ describe('on the node that deletes', () => {
     await waitFor(async () => (await stored(id)).length === 1);
   });
 
+  test('what comes after the answer trains, though word of the deletion is late', async () => {
+    const proxy = await proxyTo(bench.postgresUrl);
+    const postgres = { primary: bench.postgresUrl, direct: proxy.url(bench.postgresUrl) };
+    const storage = await openStorage({ redis: false, postgres });
+    const words = new Set<string>();
+    storage.on('invalidated', ({ adapterName, via }) => via === 'change-feed' && words.add(adapterName));
+    const app = await serve({ storage });
+    const id = await known(app);
+    await ask(app, 'POST', `/v1/users/${id}/events`, { events, adapterName: 'other' });
+    await waitFor(async () => (await stored(id)).length === 2);
+    await waitFor(async () => (await eventCounts(app)).waiting === 0);
+    // 1. The user is deleted, and events come, too few to train on. 2. Word of that comes, by the change feed.
+    proxy.delay(500);
+    words.clear();
+    await remove(app, id);
+    await post(app, id, 4);
+    await waitFor(() => words.size === 2);
+    // 3. More come: with those there were before it is enough.
+    await ask(app, 'POST', `/v1/users/${id}/events`, { events: events.slice(4) });
+    await waitFor(async () => (await stored(id)).length === 1);
+    expect(await eventCounts(app)).toMatchObject({ dropped: 0 });
+    await app.close();
+    await storage.close();
+    await proxy.close();
+  });
+
   test('a training of the adapter that is deleted by name is dropped', async () => {
     const { gate, catalogue } = gatedEmbeddings();
     const app = await serve({ catalogue });
