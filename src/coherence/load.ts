@@ -10,7 +10,7 @@ export interface Held<E extends Reading> {
   get(userId: string, adapterName: string): E | undefined;
   /** Keeps `entry` unless what is held is newer. */
   put(key: Key, entry: E): unknown;
-  /** True: something is held that is not older. */
+  /** True: an adapter is held that is not older. */
   dropBelow(key: Key, revision: number): boolean;
   /** Whatever is held must be verified before it is served again. */
   unverify(key: Key): void;

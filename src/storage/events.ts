@@ -17,7 +17,7 @@ export interface StorageEvents {
   corrupt: [{ userId: string; adapterName: string; tier: Tier; reason: string }];
   /** loadAdapterOr used its fallback. */
   fallback: [{ userId: string; adapterName: string; cause: Error }];
-  /** What memory held of an adapter is no longer the latest. */
+  /** What memory held of an adapter is no longer the latest; of a deletion also where a load has found nothing before. */
   invalidated: [{ userId: string; adapterName: string; revision: number; via: 'bus' | 'change-feed' | 'self' }];
 }
 

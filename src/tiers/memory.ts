@@ -77,11 +77,11 @@ export class MemoryTier {
     return undefined;
   }
 
-  /** Drops what is older than `revision`. True: something is held that is not. */
+  /** Drops what is older than `revision`. True: an adapter is held that is not. */
   dropBelow(key: Key, revision: number): boolean {
     const slot = this.#slot(key);
     if (slot === undefined) return false;
-    if (slot.entry.revision >= revision) return true;
+    if (slot.entry.revision >= revision) return slot.entry.record !== undefined;
     this.#lru.delete(slot);
     return false;
   }

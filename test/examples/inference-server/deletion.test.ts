@@ -206,6 +206,23 @@ describe('on another node', () => {
     expect([await stored(id), await eventCounts(other)]).toMatchObject([[], { waiting: 0, trained: 0 }]);
   });
 
+  test('what waits is dropped, though a load finds nothing before word comes', async () => {
+    const proxy = await proxyTo(bench.postgresUrl);
+    const postgres = { primary: bench.postgresUrl, direct: proxy.url(bench.postgresUrl) };
+    const [one, storage] = [await serve(), await openStorage({ redis: false, postgres })];
+    const other = await serve({ storage });
+    const id = await known(one);
+    await post(other, id, 4);
+    // 1. The last adapter is deleted. 2. The other node, whose memory does not hold it, looks for it. 3. Word comes.
+    proxy.delay(500);
+    await ask(one, 'DELETE', `/v1/users/${id}/adapters/default`);
+    expect((await ask(other, 'GET', `/v1/users/${id}/adapters/default`)).status).toBe(404);
+    await waitFor(async () => (await dropped(other)) === 4);
+    await other.close();
+    await storage.close();
+    await proxy.close();
+  });
+
   test('what waits is kept when the change is no deletion', async () => {
     const [one, other] = [await serve(), await serve()];
     const id = await known(one);
