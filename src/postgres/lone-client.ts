@@ -2,6 +2,7 @@
 import pg from 'pg';
 import { StorageUnavailableError } from '../errors.js';
 import { isPool, type PostgresSource } from '../options.js';
+import { tlsFailure } from './failure.js';
 import { leadsToPooler } from './pooler.js';
 import type { Query } from './schema.js';
 
@@ -67,9 +68,11 @@ export function rowsOf(client: pg.ClientBase): Query {
 
 export function unreachable(error: unknown, where: string): StorageUnavailableError {
   const { code, message } = error as { code?: unknown; message?: unknown };
-  const text = /^28/.test(String(code))
-    ? `authentication failed at Postgres ${where}: correct the user or password`
-    : `cannot reach Postgres at ${where}: ${message || code}`;
+  const tls = tlsFailure(error);
+  const text =
+    tls === undefined && /^28/.test(String(code))
+      ? `authentication failed at Postgres ${where}: correct the user or password`
+      : `cannot reach Postgres at ${where}: ${tls ?? (message || code)}`;
   return new StorageUnavailableError(text, { cause: error });
 }
 

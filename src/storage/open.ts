@@ -84,12 +84,16 @@ async function build(options: ResolvedOptions, closers: Closer[], close: () => P
   const busReport = report('bus');
   let redis: RedisTier | undefined;
   let bus: Bus | undefined;
+  let explain = (failure: Error) => failure;
   if (options.redis !== undefined) {
     const connections = await connectRedis(options.redis, redisTimeoutMs);
     closers.push(() => connections.close());
+    explain = connections.explain;
     const limits = { namespace, timeoutMs: redisTimeoutMs, ttlMs: redisTtlMs, encoding: options.redisEncoding };
+    const { degraded, recovered } = report('redis');
     redis = new RedisTier(connections.client, limits, {
-      ...report('redis'),
+      degraded: (cause) => degraded(connections.explain(cause)),
+      recovered,
       corrupt: ({ userId, adapterName }, reason) =>
         events.emit('corrupt', { userId, adapterName, tier: 'redis', reason }),
     });
@@ -133,7 +137,8 @@ async function build(options: ResolvedOptions, closers: Closer[], close: () => P
   const [ear] = await Promise.allSettled([feed?.start(), bus?.start()]);
   if (ear.status === 'rejected') refusePooler(ear.reason, options);
   if (options.postgres.direct !== undefined) await expectSameServer(database, coherence);
-  if (bus?.connected === false) busReport.degraded(new Error('Redis has not acknowledged the subscription yet'));
+  if (bus?.connected === false)
+    busReport.degraded(explain(new Error('Redis has not acknowledged the subscription yet')));
   return { options, coherence, memory, redis, postgres, bus, loader, writer, events, tasks, close };
 }
 

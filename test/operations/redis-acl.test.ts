@@ -2,6 +2,7 @@
 import { randomUUID } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { inspect } from 'node:util';
 import { Redis } from 'ioredis';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { LoRAStorage } from '../../src/index.js';
@@ -103,6 +104,23 @@ test('it is up, and its bus is live', async () => {
   } finally {
     await node.close();
   }
+});
+
+test('a wrong password is told of, and not repeated', async () => {
+  const patience = { redisTimeoutMs: 5000, postgresTimeoutMs: 10_000 };
+  const redisUrl = redis.url.replace('//', '//lora:guessed@');
+  const node = await LoRAStorage.open({
+    postgres: database.url,
+    redis: redisUrl,
+    createMissingUsers: true,
+    ...patience,
+  });
+  const causes: Error[] = [];
+  node.on('degraded', ({ cause }) => causes.push(cause));
+  await node.saveAdapter(smallAdapter(randomUUID()));
+  await node.close();
+  expect(causes.map(({ message }) => message)).toEqual([expect.stringMatching(/^cannot use Redis: WRONGPASS/)]);
+  expect(inspect(causes, { depth: 10, showHidden: true })).not.toContain('guessed');
 });
 
 // No right without a use: take one away, and the same job meets a refusal.
