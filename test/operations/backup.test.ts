@@ -6,24 +6,27 @@ import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type pg from 'pg';
-import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import type { LoRAStorage } from '../../src/index.js';
 import { migrate } from '../../src/postgres/migrate.js';
 import { applyFiles } from '../postgres/support/migration-files.js';
 import { wrongHeads } from '../postgres/support/writers.js';
-import { createDatabase, type TestDatabase } from '../support/database.js';
-import { type PostgresTools, postgresTools } from '../support/postgres-tools.js';
+import type { OwnServer } from '../support/postgres.js';
+import { type PostgresTools, startPostgresWithTools } from '../support/postgres-tools.js';
 import { redisNamespace, redisUrl } from '../support/redis.js';
 import { root } from '../support/root.js';
-import { withClient } from '../support/template.js';
+import { urlOfDatabase, withClient } from '../support/template.js';
 import { waitFor } from '../support/wait.js';
 import { bytesOf, expectAsDumped, expectNewNumbers, live, liveOn, type Past, withNode } from './support/service.js';
 
 const afterRestore = readFileSync(join(root, 'docs/sql/after-restore.sql'), 'utf8');
 
-let source: TestDatabase;
-let target: TestDatabase;
+let server: OwnServer;
 let tools: PostgresTools;
+let databases = 0;
+/** URLs: what is dumped, migrated and full of life; where it may be restored, empty. */
+let source: string;
+let target: string;
 let directory: string;
 let dump: string;
 let namespace: string;
@@ -31,31 +34,39 @@ let past: Past;
 /** Highest numbers given up to the moment of the restore, after the dump too. */
 let given: Map<string, number>;
 
+beforeAll(async () => {
+  ({ server, tools } = await startPostgresWithTools());
+});
+afterAll(() => server?.stop());
+
+async function createDatabase(): Promise<string> {
+  const name = `lora_${++databases}`;
+  await withClient(server.url, (client) => client.query(`create database ${name} template template0`));
+  return urlOfDatabase(server.url, name);
+}
+
 beforeEach(async () => {
   source = await createDatabase();
-  target = await createDatabase({ template: 'empty' });
-  tools = await postgresTools(source.url);
+  target = await createDatabase();
+  await migrate({ postgres: source });
   directory = mkdtempSync(join(tmpdir(), 'lora-store-backup-'));
   dump = join(directory, 'lora.dump');
   namespace = redisNamespace();
   past = await withNode(tiersOf(source), live);
 });
 
-afterEach(async () => {
-  rmSync(directory, { recursive: true, force: true });
-  await Promise.all([source.drop(), target.drop()]);
-});
+afterEach(() => rmSync(directory, { recursive: true, force: true }));
 
-function tiersOf({ url }: TestDatabase) {
+function tiersOf(url: string) {
   return { postgres: url, redis: redisUrl(), namespace, createMissingUsers: true };
 }
 
-const wholeDump = () => tools.run('pg_dump', ['--format=custom', `--file=${dump}`, `--dbname=${source.url}`]);
+const wholeDump = () => tools.run('pg_dump', ['--format=custom', `--file=${dump}`, `--dbname=${source}`]);
 
 /** pg_restore as a script, to be run with more in one transaction. */
 const scriptOf = (...choice: string[]) => tools.run('pg_restore', [...choice, '--file=-', dump]);
 
-async function headsAreTrue({ url }: TestDatabase): Promise<void> {
+async function headsAreTrue(url: string): Promise<void> {
   expect(await withClient(url, wrongHeads)).toEqual([]);
 }
 
@@ -88,8 +99,8 @@ describe('the whole database, dumped in the afternoon and restored in the evenin
   });
 
   test('into a new database: as dumped, though Redis is full of what came later', async () => {
-    await tools.run('pg_restore', ['--exit-on-error', '--single-transaction', `--dbname=${target.url}`, dump]);
-    await tools.script(target.url, afterRestore);
+    await tools.run('pg_restore', ['--exit-on-error', '--single-transaction', `--dbname=${target}`, dump]);
+    await tools.script(target, afterRestore);
     await headsAreTrue(target);
     await withNode(tiersOf(target), async (node) => {
       await expectAsDumped(node, past);
@@ -99,23 +110,23 @@ describe('the whole database, dumped in the afternoon and restored in the evenin
   });
 
   test('the restored database needs no migration', async () => {
-    await tools.run('pg_restore', ['--exit-on-error', '--single-transaction', `--dbname=${target.url}`, dump]);
-    expect(await migrate({ postgres: target.url })).toEqual([]);
+    await tools.run('pg_restore', ['--exit-on-error', '--single-transaction', `--dbname=${target}`, dump]);
+    expect(await migrate({ postgres: target })).toEqual([]);
   });
 
   // Server, name and transaction ids are those of the database that was dropped: only the ear can tell the two apart.
   test('into a database of the same name, while a node waits for it', async () => {
-    const name = new URL(source.url).pathname.slice(1);
+    const name = new URL(source).pathname.slice(1);
     await withNode(tiersOf(source), async (running) => {
       given = await liveOn(running, past);
-      await withClient(target.url, async (client) => {
+      await withClient(server.url, async (client) => {
         await client.query(`drop database ${name} with (force)`);
         await client.query(`create database ${name} template template0`);
       });
-      await tools.run('pg_restore', ['--exit-on-error', '--single-transaction', `--dbname=${source.url}`, dump]);
+      await tools.run('pg_restore', ['--exit-on-error', '--single-transaction', `--dbname=${source}`, dump]);
       await comesBack(running);
       await withNode(tiersOf(source), (fresh) => expectAsDumped(fresh, past));
-      await tools.script(source.url, afterRestore);
+      await tools.script(source, afterRestore);
       await isCached(running);
       await expectNewNumbers(running, past, knownToTheDump());
     });
@@ -124,7 +135,7 @@ describe('the whole database, dumped in the afternoon and restored in the evenin
   test('in place, in one transaction, under a node that never loses its connections', async () => {
     await withNode(tiersOf(source), async (running) => {
       given = await liveOn(running, past);
-      await tools.script(source.url, (await scriptOf('--clean', '--if-exists')) + afterRestore);
+      await tools.script(source, (await scriptOf('--clean', '--if-exists')) + afterRestore);
       await comesBack(running);
       await isCached(running);
       await headsAreTrue(source);
@@ -137,7 +148,7 @@ describe('the whole database, dumped in the afternoon and restored in the evenin
     await withNode(tiersOf(source), async (running) => {
       given = await liveOn(running, past);
       const bodies = await scriptOf('--data-only', '--table=lora_adapters');
-      await tools.script(source.url, `truncate lora_adapters; ${bodies}`);
+      await tools.script(source, `truncate lora_adapters; ${bodies}`);
       await comesBack(running);
       await isCached(running);
       await headsAreTrue(source);
@@ -155,14 +166,14 @@ describe('data alone, into a database that is migrated already', () => {
 
   beforeEach(async () => {
     await wholeDump();
-    await migrate({ postgres: target.url });
+    await migrate({ postgres: target });
   });
 
   test('users, heads, bodies: the triggers find the heads and keep their numbers', async () => {
     await withNode({ ...tiersOf(target), redis: false }, async (running) => {
       // It knows that there is nothing, and is told.
       for (const name of past.given.keys()) expect(await bytesOf(running, past.userId, name)).toBeUndefined();
-      await tools.script(target.url, await dataOf(tables));
+      await tools.script(target, await dataOf(tables));
       await comesBack(running);
       await headsAreTrue(target);
       await expectNewNumbers(running, past, past.given);
@@ -170,15 +181,15 @@ describe('data alone, into a database that is migrated already', () => {
   });
 
   test('bodies before heads: the dumped heads collide with those of the triggers, and nothing is restored', async () => {
-    const restoring = tools.script(target.url, await dataOf(['users', 'lora_adapters', 'lora_adapter_heads']));
+    const restoring = tools.script(target, await dataOf(['users', 'lora_adapters', 'lora_adapter_heads']));
     await expect(restoring).rejects.toThrow(/duplicate key value violates unique constraint "lora_adapter_heads_pkey"/);
-    const { rows } = await withClient(target.url, (client) => client.query('select from users'));
+    const { rows } = await withClient(target, (client) => client.query('select from users'));
     expect(rows).toEqual([]);
   });
 
   test('with --disable-triggers, as a superuser: any order', async () => {
     const data = await scriptOf('--data-only', '--disable-triggers', ...tables.map((table) => `--table=${table}`));
-    await tools.script(target.url, data + afterRestore);
+    await tools.script(target, data + afterRestore);
     await headsAreTrue(target);
     await withNode(tiersOf(target), async (node) => {
       await expectAsDumped(node, past);
@@ -192,12 +203,12 @@ describe('as the Rust service does it: pg_dump --data-only --table, restored by 
     tools.run('pg_dump', ['--data-only', ...names.map((name) => `--table=${name}`), `--dbname=${url}`]);
 
   beforeEach(async () => {
-    await migrate({ postgres: target.url });
-    await withClient(target.url, (client) => client.query('insert into users (id) values ($1)', [past.userId]));
+    await migrate({ postgres: target });
+    await withClient(target, (client) => client.query('insert into users (id) values ($1)', [past.userId]));
   });
 
   test('the bodies alone load as they were; numbers that only a head knew begin anew', async () => {
-    await tools.script(target.url, await plainDump(source.url, 'lora_adapters'));
+    await tools.script(target, await plainDump(source, 'lora_adapters'));
     await headsAreTrue(target);
     await withNode(tiersOf(target), async (node) => {
       await expectAsDumped(node, past);
@@ -207,7 +218,7 @@ describe('as the Rust service does it: pg_dump --data-only --table, restored by 
   });
 
   test('with the heads, no number is given twice', async () => {
-    await tools.script(target.url, await plainDump(source.url, 'lora_adapters', 'lora_adapter_heads'));
+    await tools.script(target, await plainDump(source, 'lora_adapters', 'lora_adapter_heads'));
     await headsAreTrue(target);
     await withNode(tiersOf(target), async (node) => {
       await expectAsDumped(node, past);
@@ -216,19 +227,15 @@ describe('as the Rust service does it: pg_dump --data-only --table, restored by 
   });
 
   test('a dump of a database that knows no heads and no checksums', async () => {
-    const theirs = await createDatabase({ template: 'empty' });
-    try {
-      await applyFiles(theirs.url, 'up', ['001', '002']);
-      const columns =
-        'id, user_id, adapter_name, version, weights, size_bytes, training_iterations, created_at, updated_at';
-      const rows = await withClient(source.url, (client) => client.query(`select ${columns} from lora_adapters`));
-      await withClient(theirs.url, (client) => insertAll(client, columns, rows.rows));
-      await tools.script(target.url, await plainDump(theirs.url, 'lora_adapters'));
-      await headsAreTrue(target);
-      await withNode(tiersOf(target), (node) => expectAsDumped(node, past));
-    } finally {
-      await theirs.drop();
-    }
+    const theirs = await createDatabase();
+    await applyFiles(theirs, 'up', ['001', '002']);
+    const columns =
+      'id, user_id, adapter_name, version, weights, size_bytes, training_iterations, created_at, updated_at';
+    const rows = await withClient(source, (client) => client.query(`select ${columns} from lora_adapters`));
+    await withClient(theirs, (client) => insertAll(client, columns, rows.rows));
+    await tools.script(target, await plainDump(theirs, 'lora_adapters'));
+    await headsAreTrue(target);
+    await withNode(tiersOf(target), (node) => expectAsDumped(node, past));
   });
 });
 

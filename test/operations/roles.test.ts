@@ -7,8 +7,8 @@ import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
 import { encodeAdapter } from '../../src/adapter/codec.js';
 import { LoRAStorage, type LoRAStorageOptions } from '../../src/index.js';
 import { migrate } from '../../src/postgres/migrate.js';
-import { type OwnServer, startPostgres } from '../support/postgres.js';
-import { postgresTools } from '../support/postgres-tools.js';
+import type { OwnServer } from '../support/postgres.js';
+import { type PostgresTools, startPostgresWithTools } from '../support/postgres-tools.js';
 import { root } from '../support/root.js';
 import { smallAdapter } from '../support/storage.js';
 import { withClient } from '../support/template.js';
@@ -22,6 +22,7 @@ const NAMES = ['lora_owner', 'lora_app', 'lora_trainer', 'lora_reader', 'lora_ba
 type Role = (typeof NAMES)[number];
 
 let server: OwnServer;
+let tools: PostgresTools;
 /** A user with an adapter of one version. */
 const anna = randomUUID();
 
@@ -81,7 +82,7 @@ async function wholeJob(role: Role): Promise<void> {
 }
 
 beforeAll(async () => {
-  server = await startPostgres();
+  ({ server, tools } = await startPostgresWithTools());
   await asAdmin(roles);
   for (const role of NAMES) await asAdmin(`alter role ${role} password 'password of ${role}'`);
   await migrate({ postgres: urlOf('lora_owner') });
@@ -193,7 +194,6 @@ describe('lora_reader', () => {
 
 describe('lora_backup', () => {
   test('dumps the database', async () => {
-    const tools = await postgresTools(server.url);
     const directory = mkdtempSync(join(tmpdir(), 'lora-store-backup-'));
     try {
       const file = join(directory, 'lora.dump');

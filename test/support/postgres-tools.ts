@@ -1,9 +1,17 @@
-/** pg_dump, pg_restore and psql, as an operator runs them: of this machine, and no older than the server. */
+/**
+ * A Postgres of its own with pg_dump, pg_restore and psql that fit it, as an operator has them: those of this machine
+ * where they are no older than the server, or else both from apt.
+ */
 import { execFile } from 'node:child_process';
 import { readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
+import { startPostgres } from './postgres.js';
+import { root } from './root.js';
+import { postgresFromApt } from './servers/apt-postgres.js';
 import { findCommand } from './servers/find-binaries.js';
+import { startLocalPostgres } from './servers/local-postgres.js';
+import type { OwnServer } from './servers/server.js';
 import { withClient } from './template.js';
 
 const execute = promisify(execFile);
@@ -16,19 +24,23 @@ export interface PostgresTools {
   script(url: string, sql: string): Promise<void>;
 }
 
-/** Rejects where there are none, or only such as pg_dump would refuse to use on the server at `url`. */
-export async function postgresTools(url: string): Promise<PostgresTools> {
-  const wanted = await majorOfServer(url);
-  const found: string[] = [];
+/** Whoever starts it stops it. */
+export async function startPostgresWithTools(): Promise<{ server: OwnServer; tools: PostgresTools }> {
+  const server = await startPostgres();
+  const directory = await directoryFor(await majorOfServer(server.url));
+  if (directory !== undefined) return { server, tools: toolsIn(directory, process.env) };
+  await server.stop();
+  const recipe = await postgresFromApt(join(root, '.cache'));
+  const env = { ...process.env, LD_LIBRARY_PATH: recipe.libraryPath };
+  return { server: await startLocalPostgres(recipe), tools: toolsIn(recipe.directory, env) };
+}
+
+async function directoryFor(wanted: number): Promise<string | undefined> {
   for (const directory of candidates()) {
     const major = await majorOf(join(directory, 'pg_dump')).catch(() => undefined);
-    if (major !== undefined && major >= wanted) return toolsIn(directory);
-    if (major !== undefined) found.push(`${major} in ${directory}`);
+    if (major !== undefined && major >= wanted) return directory;
   }
-  throw new Error(
-    `The tests of backups need pg_dump, pg_restore and psql of Postgres ${wanted} or newer, on PATH or under ` +
-      `${debian}/*/bin, and found ${found.join(', ') || 'none'}: install postgresql-client`,
-  );
+  return undefined;
 }
 
 function candidates(): string[] {
@@ -53,10 +65,10 @@ async function majorOfServer(url: string): Promise<number> {
   return rows[0]?.major ?? 0;
 }
 
-function toolsIn(directory: string): PostgresTools {
+function toolsIn(directory: string, env: NodeJS.ProcessEnv): PostgresTools {
   const tools: PostgresTools = {
     async run(tool, args, input) {
-      const running = execute(join(directory, tool), args, { maxBuffer: 2 ** 28 });
+      const running = execute(join(directory, tool), args, { env, maxBuffer: 2 ** 28 });
       running.child.stdin?.end(input);
       return (await running).stdout;
     },
