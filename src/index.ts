@@ -15,8 +15,10 @@ export type {
   ViewingEvent,
 } from './sona/types.js';
 export { UpdateUserLoRA } from './sona/update-user-lora.js';
+export type { ChannelMessages, LoadManyMessage, LoadMessage, SaveMessage } from './storage/channels.js';
 export type { StorageEvents, Tier } from './storage/events.js';
 export { LoRAStorage } from './storage/lora-storage.js';
+export type { LoadFailure, LoadOutcome, SaveFailure } from './storage/outcomes.js';
 export type { LoRAAdapterMetadata, StorageStats } from './storage/queries.js';
 export type { CacheStats, Health } from './storage/status.js';
 export type { AdapterKey, CallOptions, LoadedAdapter } from './storage/types.js';

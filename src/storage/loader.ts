@@ -42,7 +42,7 @@ export class Loader {
   load(key: Key, signal?: AbortSignal): Promise<Loaded> {
     if (signal?.aborted) return Promise.reject(signal.reason);
     const entry = this.#look(key);
-    if (entry !== undefined) return Promise.resolve({ entry, tier: 'memory', stale: false });
+    if (entry !== undefined) return Promise.resolve({ entry, tier: 'memory', stale: false, asked: 'memory' });
     return this.#flights.join(key.id, () => this.#parts.tasks.track(this.#fetcher.one(key)), signal);
   }
 
@@ -57,7 +57,7 @@ export class Loader {
     for (const key of new Map(keys.map((key) => [key.id, key])).values()) {
       const entry = this.#look(key);
       const underWay = entry === undefined ? this.#flights.underWay(key.id) : undefined;
-      if (entry !== undefined) answers.set(key.id, { entry, tier: 'memory', stale: false });
+      if (entry !== undefined) answers.set(key.id, { entry, tier: 'memory', stale: false, asked: 'memory' });
       else if (underWay !== undefined) landing.push([key.id, underWay]);
       else cold.push(key);
     }
