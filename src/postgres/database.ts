@@ -24,6 +24,15 @@ export interface Session {
   rows<Row extends unknown[]>(statement: Statement, values: readonly unknown[]): Promise<Row[]>;
 }
 
+export interface PoolState {
+  /** Connections there are, those being opened included, and how many there may be. */
+  readonly size: number;
+  readonly max: number;
+  readonly idle: number;
+  /** Calls that have no connection yet. */
+  readonly waiting: number;
+}
+
 const PLAIN = columnTypes();
 
 /** A statement whose columns need no decoder of their own. */
@@ -63,6 +72,11 @@ export class Database implements Session {
   /** Whether a pooler stands between us and the server: then no session is ours. Known once a call was answered. */
   get pooled(): boolean {
     return this.#pooled === true;
+  }
+
+  get pool(): PoolState {
+    const { totalCount, idleCount, waitingCount, options } = this.#pool;
+    return { size: totalCount, max: options.max, idle: idleCount, waiting: waitingCount };
   }
 
   /** One round trip. */

@@ -36,6 +36,7 @@ export interface Parts {
   readonly redis: RedisTier | undefined;
   readonly postgres: PostgresTier;
   readonly bus: Bus | undefined;
+  readonly feed: ChangeFeed | undefined;
   readonly loader: Loader;
   readonly writer: Writer;
   readonly events: Events;
@@ -139,7 +140,7 @@ async function build(options: ResolvedOptions, closers: Closer[], close: () => P
   if (options.postgres.direct !== undefined) await expectSameServer(database, coherence);
   if (bus?.connected === false)
     busReport.degraded(explain(new Error('Redis has not acknowledged the subscription yet')));
-  return { options, coherence, memory, redis, postgres, bus, loader, writer, events, tasks, close };
+  return { options, coherence, memory, redis, postgres, bus, feed, loader, writer, events, tasks, close };
 }
 
 /** Another class, so that whoever needs no guard has nothing of it in the path of a hit. */

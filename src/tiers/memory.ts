@@ -40,6 +40,10 @@ export class MemoryTier {
     return this.#lru.size;
   }
 
+  get maxBytes(): number {
+    return this.#lru.maxSize;
+  }
+
   get bytes(): number {
     return this.#lru.calculatedSize;
   }

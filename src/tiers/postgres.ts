@@ -15,9 +15,9 @@ import {
   UserNotFoundError,
   VersionConflictError,
 } from '../errors.js';
-import type { Database, Session, Statement } from '../postgres/database.js';
+import type { Database, PoolState, Session, Statement } from '../postgres/database.js';
 import { BusyPoolError, isRetryable, UnreachableError } from '../postgres/failure.js';
-import { type BreakerOptions, type OutageEvents, outageBreaker } from './breaker.js';
+import { type BreakerOptions, type BreakerState, breakerState, type OutageEvents, outageBreaker } from './breaker.js';
 import { deleteBodies } from './deletion.js';
 import { type Entry, entryOf, restamped } from './entry.js';
 import { readFailure, saveFailure } from './postgres-errors.js';
@@ -58,6 +58,14 @@ export class PostgresTier {
     this.#database = database;
     this.#createMissingUsers = options.createMissingUsers;
     this.#breaker = outageBreaker(BREAKER, events);
+  }
+
+  get breaker(): BreakerState {
+    return breakerState(this.#breaker);
+  }
+
+  get pool(): PoolState {
+    return this.#database.pool;
   }
 
   // ── reads ──
