@@ -71,6 +71,7 @@ const calls = [
   ),
 ];
 
+// Not `open`: with each trial a breaker is half-open for a moment, and what has to last would begin anew.
 const tiers = [
   alert('Corrupt', 'critical', `sum by (${NODE}, tier) (increase(${series('lora_store.corrupt')}[15m])) > 0`, '0m', {
     summary: '{{ $labels.instance }}: bytes from {{ $labels.tier }} are no adapter',
@@ -80,7 +81,7 @@ const tiers = [
   alert(
     'PostgresLeftAlone',
     'critical',
-    `${series('lora_store.breaker.state', 'tier="postgres",state!="closed"')} == 1`,
+    `${series('lora_store.breaker.state', 'tier="postgres",state="closed"')} == 0`,
     '30s',
     {
       summary: '{{ $labels.instance }}: Postgres does not answer',
@@ -90,7 +91,7 @@ const tiers = [
   alert(
     'RedisLeftAlone',
     'warning',
-    `${series('lora_store.breaker.state', 'tier="redis",state!="closed"')} == 1`,
+    `${series('lora_store.breaker.state', 'tier="redis",state="closed"')} == 0`,
     '5m',
     {
       summary: '{{ $labels.instance }}: Redis does not answer',
