@@ -2,11 +2,15 @@
  * One load: memory if its entry counts; otherwise one flight per key, whoever asks, alone or among many. What a flight does
  * is in fetcher.ts.
  */
+import type { AdapterRecord } from '../adapter/record.js';
 import { Flights } from '../coherence/flight.js';
 import type { Key } from '../coherence/key.js';
 import { AdapterCorruptError } from '../errors.js';
 import type { Entry } from '../tiers/entry.js';
 import { Fetcher, type FetchParts, type Loaded } from './fetcher.js';
+
+/** An entry that has a body. */
+export type Hit = Entry & { readonly record: AdapterRecord };
 
 export class Loader {
   readonly #parts: FetchParts;
@@ -24,11 +28,11 @@ export class Loader {
   }
 
   /** An adapter that memory may serve now, counted as a hit; undefined where load() has to be asked. */
-  hit(userId: string, adapterName: string): Entry | undefined {
+  hit(userId: string, adapterName: string): Hit | undefined {
     const entry = this.peek(userId, adapterName);
     if (entry?.record === undefined) return undefined;
     if (this.#parts.memory !== undefined) this.#parts.memory.hits++;
-    return entry;
+    return entry as Hit;
   }
 
   /** What memory may serve now. No I/O, no promise. */

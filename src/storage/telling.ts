@@ -6,11 +6,10 @@ import type { Channel } from 'node:diagnostics_channel';
 import type { Coherence } from '../coherence/head.js';
 import type { Key } from '../coherence/key.js';
 import { type AdapterCorruptError, AdapterNotFoundError } from '../errors.js';
-import type { Entry } from '../tiers/entry.js';
 import { type LoadManyMessage, type LoadMessage, loads, manyLoads, type SaveMessage, saves } from './channels.js';
 import type { Tier } from './events.js';
 import type { Loaded } from './fetcher.js';
-import type { Loader } from './loader.js';
+import type { Hit, Loader } from './loader.js';
 import type { LoRAStorage } from './lora-storage.js';
 import { loadFailure, loadOutcome, saveFailure, summary } from './outcomes.js';
 
@@ -20,18 +19,20 @@ type Ending = { readonly durationMs: number; readonly error: unknown };
 export class Telling {
   readonly #storage: LoRAStorage;
   readonly #coherence: Coherence;
+  readonly #loader: Loader;
 
-  constructor(storage: LoRAStorage, coherence: Coherence) {
+  constructor(storage: LoRAStorage, { coherence, loader }: { coherence: Coherence; loader: Loader }) {
     this.#storage = storage;
     this.#coherence = coherence;
+    this.#loader = loader;
   }
 
-  /** A look at memory alone, for the callers of loader.hit() while somebody listens. */
-  hit(loader: Loader, userId: string, adapterName: string): Entry | undefined {
+  /** A look at memory alone: in the place of loader.hit() while somebody listens. */
+  hit(userId: string, adapterName: string): Hit | undefined {
     const begunAt = performance.now();
-    let entry: Entry | undefined;
+    let entry: Hit | undefined;
     try {
-      entry = loader.hit(userId, adapterName);
+      entry = this.#loader.hit(userId, adapterName);
     } catch (error) {
       this.#load({ userId, adapterName }, noAnswer(error, undefined), ended(begunAt, error));
       throw error;
