@@ -1,0 +1,48 @@
+/**
+ * What pages show and this machine does not run as it stands there: why not, and the test that shows it. Each line is one
+ * command, or the first line of one block; an entry that no page uses any more is an error.
+ */
+import type { Block } from './page.js';
+
+export interface Elsewhere {
+  readonly shown: string;
+  readonly because: string;
+  readonly test: string;
+}
+
+const tools = 'is for a clone of the project, not for a project that uses the package';
+
+export const elsewhere: readonly Elsewhere[] = [
+  {
+    shown: 'npm ci && npm start',
+    because: 'it installs the clone that it runs in',
+    test: 'test/examples/terminal.test.ts',
+  },
+  { shown: 'npm cit', because: 'it runs this test', test: '.ci/run' },
+  { shown: 'npx cmake-js compile', because: tools, test: 'scripts/prepare.mjs' },
+  { shown: 'npm run prebuild', because: tools, test: 'test/package/prebuilt.test.ts' },
+  { shown: 'npm run prebuild -- linux-x64 linux-arm64-musl', because: tools, test: 'test/package/prebuilt.test.ts' },
+  { shown: 'npm run sanitize', because: tools, test: '.ci/run' },
+  { shown: 'npm run sanitize -- --seconds 10', because: tools, test: '.ci/run' },
+  { shown: 'npm run sanitize -- fuzz --seconds 600 half', because: tools, test: '.ci/run' },
+  { shown: 'npm run sanitize -- fuzz --runs 10000000 decode', because: tools, test: '.ci/run' },
+  { shown: 'npm run chaos -- --minutes 5 --seed 11', because: tools, test: 'test/chaos/chaos.test.ts' },
+];
+
+/** What of a block could stand in the list: each command of a shell, without its comment; else the first line. */
+export function namesOf({ language, code }: Block): string[] {
+  const lines = code.split('\n');
+  return language === 'sh' ? lines.map(commandOf) : lines.slice(0, 1);
+}
+
+/** The block without what is listed; undefined where no code is left. */
+export function partToRun(block: Block): Block | undefined {
+  const listed = (name: string) => elsewhere.some(({ shown }) => shown === name);
+  if (block.language !== 'sh') return namesOf(block).some(listed) ? undefined : block;
+  const lines = block.code.split('\n').filter((line) => !listed(commandOf(line)));
+  return lines.some((line) => commandOf(line) !== '') ? { ...block, code: lines.join('\n') } : undefined;
+}
+
+function commandOf(line: string): string {
+  return line.replace(/(^|\s+)#.*$/, '').trim();
+}
