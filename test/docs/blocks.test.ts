@@ -33,7 +33,7 @@ test('every block is in a language that is run, or is not code', () => {
 });
 
 test('what is not code has no command in it', () => {
-  const command = /^\s*(\$ |(npm|npx|psql|curl|select|insert|import|await|const) |node \S+\.m?js)/im;
+  const command = /^\s*(\$ |(\w+=\S+ )*((npm|npx|psql|curl|select|insert|import|await|const) |node \S+\.m?js))/im;
   const unmarked = all.filter((block, index) => {
     const before = all[index - 1];
     const isOutput = before !== undefined && promisedOutput(before, block) === block.code;

@@ -85,9 +85,9 @@ function installInto(directory: string): void {
   symlinkSync(root, join(modules, manifest.name));
   mkdirSync(join(modules, '.bin'));
   for (const [command, file] of Object.entries<string>(manifest.bin)) {
-    const link = join(modules, '.bin', command);
-    symlinkSync(join(root, file), link);
-    chmodSync(link, 0o755);
+    // Not a link: npm makes its target executable, and this one is the project's.
+    const script = `#!/bin/sh\nexec '${process.execPath}' '${join(root, file)}' "$@"\n`;
+    writeFileSync(join(modules, '.bin', command), script, { mode: 0o755 });
   }
 }
 
