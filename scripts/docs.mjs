@@ -4,12 +4,16 @@
  */
 import { readFileSync, writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
+import { api } from './docs/api.mjs';
 import { licenses } from './docs/licenses.mjs';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
 
 /** @type {Record<string, (page: string) => string | Promise<string>>} Each makes its page from what the page was. */
-const pages = { 'docs/licenses.md': () => licenses(root) };
+const pages = {
+  'docs/api.md': (page) => api(page, root),
+  'docs/licenses.md': () => licenses(root),
+};
 
 for (const [file, make] of Object.entries(pages)) {
   const path = `${root}${file}`;

@@ -2,7 +2,7 @@ export { UserLoRAAdapter } from './adapter/adapter.js';
 export { codec, decodeAdapter, encodeAdapter } from './adapter/codec.js';
 export type { AdapterShape, Matrix, ReadonlyFloat32Array, Vector } from './adapter/matrix.js';
 export * from './errors.js';
-export type { LoRAStorageOptions, PostgresSource } from './options.js';
+export type { LoRAStorageOptions, PostgresSource, RedisSource } from './options.js';
 export { type MigrateOptions, migrate } from './postgres/migrate.js';
 export { SonaEngine } from './sona/engine.js';
 export { inExperiment } from './sona/experiment.js';

@@ -1,6 +1,6 @@
 /**
  * What pages show and this machine does not run as it stands there: why not, and the test that shows it. Each line is one
- * command, or the first line of one block; an entry that no page uses any more is an error.
+ * command of a shell, the first line of another block, or a page for all of those; an entry that no page uses is an error.
  */
 import type { Block } from './page.js';
 
@@ -13,6 +13,11 @@ export interface Elsewhere {
 const tools = 'is for a clone of the project, not for a project that uses the package';
 
 export const elsewhere: readonly Elsewhere[] = [
+  {
+    shown: 'docs/api.md',
+    because: 'its blocks are declarations, without what they declare',
+    test: 'test/docs/api.test.ts',
+  },
   {
     shown: 'npm ci && npm start',
     because: 'it installs the clone that it runs in',
@@ -29,10 +34,10 @@ export const elsewhere: readonly Elsewhere[] = [
   { shown: 'npm run chaos -- --minutes 5 --seed 11', because: tools, test: 'test/chaos/chaos.test.ts' },
 ];
 
-/** What of a block could stand in the list: each command of a shell, without its comment; else the first line. */
-export function namesOf({ language, code }: Block): string[] {
+/** What of a block could stand in the list: each command of a shell, without its comment; else the first line, or the page. */
+export function namesOf({ page, language, code }: Block): string[] {
   const lines = code.split('\n');
-  return language === 'sh' ? lines.map(commandOf) : lines.slice(0, 1);
+  return language === 'sh' ? lines.map(commandOf) : [page, ...lines.slice(0, 1)];
 }
 
 /** The block without what is listed; undefined where no code is left. */
