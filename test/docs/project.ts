@@ -19,7 +19,7 @@ import { createDatabase } from '../support/database.js';
 import { manifest } from '../support/package.js';
 import { startRedis } from '../support/redis.js';
 import { root } from '../support/root.js';
-import { findPostgres } from '../support/servers/find-binaries.js';
+import { postgresClients } from '../support/servers/apt-psql.js';
 
 export interface Project {
   readonly directory: string;
@@ -38,6 +38,7 @@ export async function createProject(template: 'empty' | 'migrated'): Promise<Pro
   const directory = realpathSync(mkdtempSync(join(tmpdir(), 'lora-store-page-')));
   // Open to whoever would run Postgres where the tests run as root.
   chmodSync(directory, 0o755);
+  const clients = await postgresClients(join(root, '.cache'));
   const [database, redis] = await Promise.all([createDatabase({ template }), startRedis()]);
   installInto(directory);
   // What the pages start is the reader's own server. This one loads, and ends.
@@ -49,7 +50,8 @@ export async function createProject(template: 'empty' | 'migrated'): Promise<Pro
      await storage.close();`,
   );
   const env = {
-    PATH: [...commandDirectories(), process.env.PATH].join(delimiter),
+    PATH: [clients.directory, process.env.PATH].join(delimiter),
+    ...(clients.libraryPath === undefined ? {} : { LD_LIBRARY_PATH: clients.libraryPath }),
     HOME: directory,
     LANG: 'C.UTF-8',
     DATABASE_URL: database.url,
@@ -89,10 +91,4 @@ function installInto(directory: string): void {
     const script = `#!/bin/sh\nexec '${process.execPath}' '${join(root, file)}' "$@"\n`;
     writeFileSync(join(modules, '.bin', command), script, { mode: 0o755 });
   }
-}
-
-/** psql lies beside the server, not on PATH, where Debian's alternatives are not installed. */
-function commandDirectories(): string[] {
-  const postgres = findPostgres();
-  return postgres === undefined ? [] : [postgres.directory];
 }
