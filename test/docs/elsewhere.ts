@@ -1,11 +1,14 @@
 /**
- * What pages show and this machine does not run as it stands there: why not, and the test that shows it. Each line is one
- * command of a shell, the first line of another block, or a page for all of those; an entry that no page uses is an error.
+ * What pages show and this machine does not run as it stands there: why not, and the test that shows it. An entry is one
+ * command of a shell, the first line of a block of which nothing is run, or a page for all its blocks that are no commands;
+ * one that no page uses is an error.
  */
 import type { Block } from './page.js';
 
 export interface Elsewhere {
   readonly shown: string;
+  /** Not this command alone, but the block that it begins. */
+  readonly whole?: true;
   readonly because: string;
   readonly test: string;
 }
@@ -40,16 +43,18 @@ export const elsewhere: readonly Elsewhere[] = [
   { shown: 'npm run chaos -- --minutes 5 --seed 11', because: tools, test: 'test/chaos/chaos.test.ts' },
 ];
 
-/** What of a block could stand in the list: each command of a shell, without its comment; else the first line, or the page. */
+/** What of a block could stand in the list. */
 export function namesOf({ page, language, code }: Block): string[] {
   const lines = code.split('\n');
   return language === 'sh' ? lines.map(commandOf) : [page, ...lines.slice(0, 1)];
 }
 
 /** The block without what is listed; undefined where no code is left. */
-export function partToRun(block: Block): Block | undefined {
-  const listed = (name: string) => elsewhere.some(({ shown }) => shown === name);
-  if (block.language !== 'sh') return namesOf(block).some(listed) ? undefined : block;
+export function partToRun(block: Block, list: readonly Elsewhere[] = elsewhere): Block | undefined {
+  const listed = (name: string) => list.find(({ shown }) => shown === name);
+  const names = namesOf(block);
+  if (block.language !== 'sh') return names.some(listed) ? undefined : block;
+  if (listed(names[0] ?? '')?.whole) return undefined;
   const lines = block.code.split('\n').filter((line) => !listed(commandOf(line)));
   return lines.some((line) => commandOf(line) !== '') ? { ...block, code: lines.join('\n') } : undefined;
 }

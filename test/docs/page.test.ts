@@ -58,6 +58,9 @@ test('of commands only those in the list are left out, and no block is left that
   expect(namesOf(block('sh', 'npm cit   # all tests\n'))).toContain('npm cit');
   expect(partToRun(block('sh', 'npm cit   # all tests\n\n# words\n'))).toBeUndefined();
   expect(partToRun(block('sh', 'npm cit\nnpm cit --anything\n'))?.code).toBe('npm cit --anything\n');
+  const list = [{ shown: 'deploy \\', whole: true, because: 'it takes a cluster', test: 'none' }] as const;
+  expect(partToRun(block('sh', 'deploy \\  # all\n  --now\n'), list)).toBeUndefined();
+  expect(partToRun(block('sh', 'true\ndeploy \\\n  --now\n'), list)?.code).toBe('true\n  --now\n');
 });
 
 test.each([
@@ -73,6 +76,17 @@ test.each([
   ['json', '{ "a": 1, }', 'JSON'],
 ])('%s that fails is a failure: %s', async (language, code, why) => {
   await expect(runners[language]?.(block(language, code), project)).rejects.toThrow(why);
+});
+
+test('a part of a program finds its storage open, and may be wrong as well', async () => {
+  const migrated = await createProject('migrated');
+  try {
+    const run = (code: string) => runners.js?.({ ...block('js', code), info: 'storage' }, migrated);
+    expect(await run('console.log(await storage.countAdapters("7c9e6679-7425-40de-944b-e07fc1f90ae7"));')).toBe('0\n');
+    await expect(run('await storage.countAdapter("");')).rejects.toThrow('storage.countAdapter is not a function');
+  } finally {
+    await migrated.remove();
+  }
 });
 
 test.each([

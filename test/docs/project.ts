@@ -41,6 +41,8 @@ export async function createProject(template: 'empty' | 'migrated'): Promise<Pro
   const clients = await postgresClients(join(root, '.cache'));
   const [database, redis] = await Promise.all([createDatabase({ template }), startRedis()]);
   installInto(directory);
+  // Pages name files as they lie in the package and in a clone.
+  for (const name of ['docs', 'migrations']) symlinkSync(join(root, name), join(directory, name));
   // What the pages start is the reader's own server. This one loads, and ends.
   writeFileSync(
     join(directory, 'server.js'),

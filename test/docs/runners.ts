@@ -17,16 +17,16 @@ export const runners: Readonly<Record<string, Run>> = {
 };
 
 /** A module of the reader's: it ends by itself, and complains of nothing. */
-async function runModule({ line, code }: Block, project: Project): Promise<string> {
-  const file = `block-${line}.mjs`;
-  writeFileSync(join(project.directory, file), code);
+async function runModule(block: Block, project: Project): Promise<string> {
+  const file = `block-${block.line}.mjs`;
+  writeFileSync(join(project.directory, file), whole(block));
   return printed(await project.run(process.execPath, [file]), { quiet: true });
 }
 
 /** What a strict program may say, compiled as its author would, and then run. */
-async function checkAndRun({ line, code }: Block, project: Project): Promise<string> {
-  const name = `block-${line}`;
-  writeFileSync(join(project.directory, `${name}.mts`), code);
+async function checkAndRun(block: Block, project: Project): Promise<string> {
+  const name = `block-${block.line}`;
+  writeFileSync(join(project.directory, `${name}.mts`), whole(block));
   const tsc = join(root, 'node_modules/typescript/bin/tsc');
   const strict = ['--strict', '--exactOptionalPropertyTypes', '--noUncheckedIndexedAccess', '--skipLibCheck'];
   const target = ['--module', 'nodenext', '--target', 'es2023', '--lib', 'es2023,esnext.disposable', '--types', 'node'];
@@ -35,16 +35,23 @@ async function checkAndRun({ line, code }: Block, project: Project): Promise<str
   return printed(await project.run(process.execPath, [`${name}.mjs`]), { quiet: true });
 }
 
-/** Up to the first command that fails. */
+/** `js storage` is a part of a program, which has opened a storage before and closes it afterwards. */
+function whole({ info, code }: Block): string {
+  if (info !== 'storage') return code;
+  const opening = `import { LoRAStorage as Opened } from 'lora-store';\nconst storage = await Opened.open();\n`;
+  return `${opening}${code}\nawait storage.close();\n`;
+}
+
+/** Up to the first command that fails. --norc: with a socket as its input bash takes itself for a remote shell's. */
 async function runCommands({ code }: Block, project: Project): Promise<string> {
-  return printed(await project.run('bash', ['-euo', 'pipefail', '-c', code]));
+  return printed(await project.run('bash', ['--norc', '-euo', 'pipefail', '-c', code]));
 }
 
 /** As psql shows it. */
 async function runSql({ code, line }: Block, project: Project): Promise<string> {
   const file = `block-${line}.sql`;
   writeFileSync(join(project.directory, file), code);
-  return printed(await project.run('bash', ['-c', `psql -X -v ON_ERROR_STOP=1 -f ${file} "$DATABASE_URL"`]));
+  return printed(await project.run('bash', ['--norc', '-c', `psql -X -v ON_ERROR_STOP=1 -f ${file} "$DATABASE_URL"`]));
 }
 
 async function parse({ code }: Block): Promise<string> {
