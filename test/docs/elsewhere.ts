@@ -40,6 +40,31 @@ export const elsewhere: readonly Elsewhere[] = [
   { shown: 'npm run sanitize -- --seconds 10', because: tools, test: '.ci/run' },
   { shown: 'npm run sanitize -- fuzz --seconds 600 half', because: tools, test: '.ci/run' },
   { shown: 'npm run sanitize -- fuzz --runs 10000000 decode', because: tools, test: '.ci/run' },
+  {
+    shown: 'set -e',
+    whole: true,
+    because: 'it restores a dump over the database that the page goes on with',
+    test: 'test/operations/backup.test.ts',
+  },
+  {
+    shown:
+      'pg_dump --data-only --table=lora_adapters --table=lora_adapter_heads --file=lora.sql "$OLD_DATABASE_URL" &&',
+    whole: true,
+    because: 'it needs a second database, and restores over the first',
+    test: 'test/operations/backup.test.ts',
+  },
+  {
+    shown: 'psql --file=docs/sql/roles.sql "$ADMIN_DATABASE_URL"',
+    whole: true,
+    because: 'roles belong to the whole server, which other tests use',
+    test: 'test/operations/roles.test.ts',
+  },
+  {
+    shown: 'xargs redis-cli ACL SETUSER lora on ">$LORA_REDIS_PASSWORD" < docs/redis.acl',
+    whole: true,
+    because: 'users belong to the whole server, which other tests use',
+    test: 'test/operations/redis-acl.test.ts',
+  },
   { shown: 'npm run chaos -- --minutes 5 --seed 11', because: tools, test: 'test/chaos/chaos.test.ts' },
 ];
 
