@@ -19,6 +19,7 @@ export type { ChannelMessages, LoadManyMessage, LoadMessage, SaveMessage } from 
 export type { StorageEvents, Tier } from './storage/events.js';
 export { LoRAStorage } from './storage/lora-storage.js';
 export type { LoadFailure, LoadOutcome, SaveFailure } from './storage/outcomes.js';
+export type { PruneOptions, PruneProgress } from './storage/prune.js';
 export type { LoRAAdapterMetadata, StorageStats } from './storage/queries.js';
 export type { CacheStats, Health } from './storage/status.js';
 export type { AdapterKey, CallOptions, LoadedAdapter } from './storage/types.js';

@@ -17,6 +17,7 @@ import type { EventName, StorageEvents } from './events.js';
 import type { Loaded } from './fetcher.js';
 import * as input from './input.js';
 import { openParts, type Parts } from './open.js';
+import type { PruneOptions } from './prune.js';
 import { countAdapters, type LoRAAdapterMetadata, listAdapters, type StorageStats, storageStats } from './queries.js';
 import { type CacheStats, cacheStats, type Health, health } from './status.js';
 import { Telling } from './telling.js';
@@ -219,22 +220,25 @@ export class LoRAStorage {
     );
   }
 
-  /** Deletes all but the newest keepLatest (at least 1) versions of each adapter, one user's or everyone's; returns rows deleted. */
-  async pruneVersions(options: { keepLatest: number; userId?: string }): Promise<number> {
+  /**
+   * Deletes all but the newest keepLatest (at least 1) versions of each adapter, one user's or everyone's; returns rows
+   * deleted. In batches, each with its own transaction: when it is ended in the middle, the rest is there for the next call.
+   */
+  async pruneVersions(options: { keepLatest: number } & PruneOptions): Promise<number> {
     this.#open();
-    const call = input.parseCall('pruneVersions', options, ['keepLatest', 'userId']);
-    const keepLatest = input.parseKeepLatest(call.keepLatest);
-    const userId = call.userId === undefined ? null : parseUserId(call.userId);
-    return await this.#track(this.#parts.writer.deleteInBatches(sql.PRUNE_VERSIONS, [keepLatest, userId], false));
+    const call = input.parseCall('pruneVersions', options, ['keepLatest', ...input.PRUNE_OPTIONS]);
+    const values = [input.parseKeepLatest(call.keepLatest)];
+    return await this.#track(this.#parts.writer.prune(sql.PRUNE_VERSIONS, values, false, input.parsePrune(call)));
   }
 
-  /** Deletes versions created more than olderThanDays ago, never an adapter's latest unless includeLatest; returns rows deleted. */
-  async pruneOlderThan(options: { olderThanDays: number; includeLatest?: boolean }): Promise<number> {
+  /** Deletes versions created more than olderThanDays ago, never an adapter's latest unless includeLatest. Otherwise as pruneVersions. */
+  async pruneOlderThan(options: { olderThanDays: number; includeLatest?: boolean } & PruneOptions): Promise<number> {
     this.#open();
-    const call = input.parseCall('pruneOlderThan', options, ['olderThanDays', 'includeLatest']);
-    const days = input.parseDays(call.olderThanDays);
+    const known = ['olderThanDays', 'includeLatest', ...input.PRUNE_OPTIONS] as const;
+    const call = input.parseCall('pruneOlderThan', options, known);
     const latestToo = call.includeLatest === true;
-    return await this.#track(this.#parts.writer.deleteInBatches(sql.PRUNE_OLDER, [days, latestToo], latestToo));
+    const values = [input.parseDays(call.olderThanDays), latestToo];
+    return await this.#track(this.#parts.writer.prune(sql.PRUNE_OLDER, values, latestToo, input.parsePrune(call)));
   }
 
   /**

@@ -166,8 +166,8 @@ export class PostgresTier {
     });
   }
 
-  /** One batch of a deletion that returns the (user, name) of each row it removed. */
-  deleteBatch(statement: Statement, values: readonly unknown[]): Promise<[userId: string, adapterName: string][]> {
+  /** One batch of a prune. */
+  deleteBatch(statement: Statement, values: readonly unknown[]): Promise<sql.PrunedRow[]> {
     return this.#write((session) => session.rows(statement, values));
   }
 
