@@ -6,3 +6,12 @@ export function wholeNumber(text: string): number {
   if (/^[1-9]\d{0,8}$/.test(text)) return Number(text);
   throw new InvalidArgumentError('It must be a whole number from 1.');
 }
+
+const DAYS = { m: 1 / 1440, h: 1 / 24, d: 1, w: 7, y: 365.25 };
+
+/** '90d' in days; also m, h, w, y. */
+export function days(text: string): number {
+  const [, count, unit] = /^(\d{1,6}(?:\.\d{1,6})?)([mhdwy])$/.exec(text) ?? [];
+  if (unit !== undefined) return Number(count) * DAYS[unit as keyof typeof DAYS];
+  throw new InvalidArgumentError("It must be a number with a unit, such as '90d': m, h, d, w or y.");
+}

@@ -11,6 +11,8 @@ import { Output } from './output.js';
 
 /** Commands look at whole tables, and have more patience than a server that answers requests. */
 const TIMEOUT_MS = 60_000;
+/** A command speaks to Redis once, perhaps from afar. */
+const REDIS_TIMEOUT_MS = 2000;
 
 export interface CommonOptions {
   readonly postgres?: string;
@@ -61,7 +63,12 @@ export class Context {
       memory: false,
       changeFeed: false,
       postgresTimeoutMs: TIMEOUT_MS,
+      redisTimeoutMs: REDIS_TIMEOUT_MS,
       ...options,
+    });
+    storage.on('degraded', ({ tier, cause }) => {
+      if (tier === 'redis')
+        this.out.note(`lora-store: Redis does not take this (${cause.message}): nodes hear of it from Postgres`);
     });
     this.#closers.push(() => storage.close());
     return storage;

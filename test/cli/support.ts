@@ -10,17 +10,31 @@ export interface Said {
   readonly stderr: string;
 }
 
-/** Runs `lora-store ...args`, with no server but those that `env` or the arguments name. */
-export function lora(args: readonly string[], env: NodeJS.ProcessEnv = {}): Promise<Said> {
+export interface Running {
+  /** SIGINT, as Ctrl-C sends it. */
+  interrupt(): void;
+  readonly ended: Promise<Said>;
+}
+
+/** Starts `lora-store ...args`, with no server but those that `env` or the arguments name. */
+export function startLora(args: readonly string[], env: NodeJS.ProcessEnv = {}): Running {
   const options = { env: { ...process.env, DATABASE_URL: '', REDIS_URL: '', ...env }, maxBuffer: 2 ** 28 };
-  return new Promise((resolve, reject) => {
-    execFile(process.execPath, [SCRIPT, ...args], options, (error, stdout, stderr) => {
-      // A string code is the system's: the process never ran.
+  let interrupt = () => {};
+  const ended = new Promise<Said>((resolve, reject) => {
+    const child = execFile(process.execPath, [SCRIPT, ...args], options, (error, stdout, stderr) => {
+      // A string code is the system's, and none a signal's: the process never ran, or was killed.
       const code = error === null ? 0 : error.code;
       if (typeof code === 'number') resolve({ code, stdout, stderr });
       else reject(error);
     });
+    interrupt = () => void child.kill('SIGINT');
   });
+  return { interrupt: () => interrupt(), ended };
+}
+
+/** Runs it to its end. */
+export function lora(args: readonly string[], env: NodeJS.ProcessEnv = {}): Promise<Said> {
+  return startLora(args, env).ended;
 }
 
 /** The same with --json, read. stderr must be silent, unless the exit code says why not. */
