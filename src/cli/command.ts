@@ -68,7 +68,7 @@ export class Context {
     });
     storage.on('degraded', ({ tier, cause }) => {
       if (tier === 'redis')
-        this.out.note(`lora-store: Redis does not take this (${cause.message}): nodes hear of it from Postgres`);
+        this.out.note(`Redis does not take this (${cause.message}): nodes hear of it from Postgres`);
     });
     this.#closers.push(() => storage.close());
     return storage;
@@ -99,10 +99,13 @@ export function acting<Arguments extends unknown[], Options extends CommonOption
     const options = given.at(-2) as Options;
     const args = given.slice(0, -2) as Arguments;
     const interrupted = new AbortController();
-    const interrupt = () => interrupted.abort(new Error('interrupted'));
+    const context = new Context(options, interrupted.signal);
+    const interrupt = () => {
+      context.out.note('ending with what is under way; once more, and it ends at once');
+      interrupted.abort(new Error('interrupted'));
+    };
     // Once each: whoever asks a second time does not want to wait.
     process.once('SIGINT', interrupt).once('SIGTERM', interrupt);
-    const context = new Context(options, interrupted.signal);
     try {
       process.exitCode = await work(context, options, ...args);
     } catch (error) {

@@ -28,7 +28,7 @@ export class Output {
 
   /** A remark beside the result. */
   note(text: string): void {
-    write(process.stderr, text);
+    write(process.stderr, this.#json ? JSON.stringify({ note: text }) : `lora-store: ${text}`);
   }
 
   error(error: unknown): void {

@@ -13,6 +13,8 @@ export interface Said {
 export interface Running {
   /** SIGINT, as Ctrl-C sends it. */
   interrupt(): void;
+  /** What it has said on stderr so far. */
+  readonly stderr: string;
   readonly ended: Promise<Said>;
 }
 
@@ -20,6 +22,7 @@ export interface Running {
 export function startLora(args: readonly string[], env: NodeJS.ProcessEnv = {}): Running {
   const options = { env: { ...process.env, DATABASE_URL: '', REDIS_URL: '', ...env }, maxBuffer: 2 ** 28 };
   let interrupt = () => {};
+  let heard = '';
   const ended = new Promise<Said>((resolve, reject) => {
     const child = execFile(process.execPath, [SCRIPT, ...args], options, (error, stdout, stderr) => {
       // A string code is the system's, and none a signal's: the process never ran, or was killed.
@@ -27,9 +30,16 @@ export function startLora(args: readonly string[], env: NodeJS.ProcessEnv = {}):
       if (typeof code === 'number') resolve({ code, stdout, stderr });
       else reject(error);
     });
+    child.stderr?.on('data', (text: string) => (heard += text));
     interrupt = () => void child.kill('SIGINT');
   });
-  return { interrupt: () => interrupt(), ended };
+  return {
+    interrupt: () => interrupt(),
+    get stderr() {
+      return heard;
+    },
+    ended,
+  };
 }
 
 /** Runs it to its end. */
