@@ -2,7 +2,7 @@
 import { execFile } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 
-const SCRIPT = fileURLToPath(new URL('../../dist/cli/lora-store.js', import.meta.url));
+export const SCRIPT = fileURLToPath(new URL('../../dist/cli/lora-store.js', import.meta.url));
 
 export interface Said {
   readonly code: number;
