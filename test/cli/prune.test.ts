@@ -8,6 +8,9 @@ import { lora, loraJson, startLora } from './support.js';
 
 const bench = useStorage();
 
+/** A node that hears nothing goes on serving what it holds. */
+const HOUR_MS = 3_600_000;
+
 let env: NodeJS.ProcessEnv;
 let other: pg.Client;
 
@@ -56,22 +59,27 @@ test.each([
   expect([await countOf(users[0]), await countOf(users[1])]).toEqual(left);
 });
 
-test('an adapter’s latest goes only when told, and running nodes stop serving it', async () => {
+test('an adapter’s latest goes only when told, and running nodes stop serving it, whichever server they listen to', async () => {
   const user = await bench.user();
-  const node = await bench.open();
-  await node.saveAdapter(smallAdapter(user));
-  await node.loadAdapter(user);
+  const nodes = await Promise.all([
+    bench.open({ redis: false, maxStalenessMs: HOUR_MS }),
+    bench.open({ changeFeed: false, maxStalenessMs: HOUR_MS }),
+  ]);
+  await nodes[0].saveAdapter(smallAdapter(user));
   await bench.sql(`update lora_adapters set created_at = now() - interval '91 days' where user_id = $1`, [user]);
   const prune = (...args: string[]) =>
     lora(['prune', '--older-than', '90d', '--redis', redisUrl(), '--namespace', bench.namespace, ...args], env);
   expect((await prune()).stdout).toBe('0 versions of 1 adapter deleted\n');
+  for (const node of nodes) await node.loadAdapter(user);
   expect((await prune('--include-latest')).stdout).toBe('1 version of 1 adapter deleted\n');
-  await waitFor(() =>
-    node.loadAdapter(user).then(
-      () => false,
-      ({ code }) => code === 'ADAPTER_NOT_FOUND',
-    ),
-  );
+  for (const node of nodes) {
+    await waitFor(() =>
+      node.loadAdapter(user).then(
+        () => false,
+        ({ code }) => code === 'ADAPTER_NOT_FOUND',
+      ),
+    );
+  }
 });
 
 /** 1. A prune has deleted a batch, and waits in its second for a row that is held here. 2. `meanwhile`. 3. The row is let go. */
@@ -117,7 +125,7 @@ test.each([
   ['nothing to go by', [], /--keep 5.*--older-than 90d/],
   ['two rules', ['--keep', '1', '--older-than', '9d'], /cannot be used with/],
   ['an age without a unit', ['--older-than', '90'], /such as '90d'/],
-  ['nothing to keep', ['--keep', '0'], /whole number from 1/],
+  ['nothing to keep', ['--keep', '0'], /It must be a whole number from 1/],
   ['one user, and where to begin', ['--keep', '1', '--user', 'a', '--from', 'b'], /cannot be used with/],
   ['a user that is none', ['--keep', '1', '--user', 'bob'], /a user id is/],
 ])('%s: exit code 2', async (_, args, words) => {

@@ -80,15 +80,15 @@ describe('nothing to compare', () => {
 test('the weights that changed most, of both layers, first', () => {
   const before = random(1);
   const after = before.clone().updateWeights((a, b) => {
+    a[0] = (a[0] as number) + 0.001;
     a[20] = 5;
     b[7] = -9;
-    b[8] = (b[8] as number) + 0.001;
-    a[0] = 7;
+    b[8] = 7;
   });
   const { largest } = movement(before, after, 3);
   expect(largest.map(({ layer, row, column, after: to }) => [layer, row, column, to])).toEqual([
     ['B', 2, 1, -9],
-    ['A', 0, 0, 7],
+    ['B', 2, 2, 7],
     ['A', 1, 3, 5],
   ]);
   expect(movement(before, before, 3).largest).toEqual([]);
