@@ -36,7 +36,10 @@ async function fill(user: string, count: number, name = 'default'): Promise<void
 const countOf = async (user: string) =>
   (await bench.sql<{ n: number }>('select count(*)::int as n from lora_adapters where user_id = $1', [user]))[0]?.n;
 
-const waiting = () => bench.sql('select pid from pg_stat_activity where cardinality(pg_blocking_pids(pid)) > 0');
+const waiting = () =>
+  bench.sql(
+    `select pid from pg_stat_activity where datname = current_database() and cardinality(pg_blocking_pids(pid)) > 0`,
+  );
 
 test.each([
   ['all but the newest', ['--keep', '2'], { rows: 6, left: [2, 4] }],

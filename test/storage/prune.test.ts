@@ -133,7 +133,12 @@ test('rows that another took first are not the end of the work', async () => {
   await other.query('delete from lora_adapters where version <= 500');
   const pruning = node.pruneVersions({ keepLatest: 1 });
   await waitFor(
-    async () => (await bench.sql('select from pg_stat_activity where cardinality(pg_blocking_pids(pid)) > 0')).length,
+    async () =>
+      (
+        await bench.sql(
+          `select from pg_stat_activity where datname = current_database() and cardinality(pg_blocking_pids(pid)) > 0`,
+        )
+      ).length,
     { what: 'the prune to wait' },
   );
   await other.query('commit');
