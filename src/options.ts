@@ -36,7 +36,7 @@ export interface LoRAStorageOptions {
   redisTimeoutMs?: number;
   /** Lifetime of a Redis entry in ms, jittered ±10 %. Default 24 h. */
   redisTtlMs?: number;
-  /** Body of a Redis entry. Default 'f32', and in this version nothing else. */
+  /** Body of a Redis entry. 'f16' halves it, and rounds the weights of copies from there (docs/format.md). Default 'f32'. */
   redisEncoding?: 'f32' | 'f16';
   /** Budget to get a connection and an answer from Postgres, in ms. Default 3000. */
   postgresTimeoutMs?: number;

@@ -8,6 +8,15 @@ export function wholeNumber(text: string): number {
   throw new InvalidArgumentError('It must be a whole number from 1.');
 }
 
+const DAYS = { m: 1 / 1440, h: 1 / 24, d: 1, w: 7, y: 365.25 };
+
+/** '90d' in days; also m, h, w, y. */
+export function days(text: string): number {
+  const [, count, unit] = /^(\d{1,6}(?:\.\d{1,6})?)([mhdwy])$/.exec(text) ?? [];
+  if (unit !== undefined) return Number(count) * DAYS[unit as keyof typeof DAYS];
+  throw new InvalidArgumentError("It must be a number with a unit, such as '90d': m, h, d, w or y.");
+}
+
 /** A share of a whole: above 0, up to 1. */
 export function share(text: string): number {
   const value = /^\d*\.?\d+$/.test(text) ? Number(text) : 0;

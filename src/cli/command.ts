@@ -18,6 +18,7 @@ import { Output } from './output.js';
 
 /** Commands look at whole tables, and have more patience than a server that answers requests. */
 const TIMEOUT_MS = 60_000;
+/** A command speaks to Redis a few times, perhaps from afar. */
 const REDIS_TIMEOUT_MS = 10_000;
 /** Of one question of the doctor's. */
 const EXAMINATION_MS = 10_000;
@@ -68,7 +69,12 @@ export class Context {
       memory: false,
       changeFeed: false,
       postgresTimeoutMs: TIMEOUT_MS,
+      redisTimeoutMs: REDIS_TIMEOUT_MS,
       ...options,
+    });
+    storage.on('degraded', ({ tier, cause }) => {
+      if (tier === 'redis')
+        this.out.note(`Redis does not take this (${cause.message}): nodes hear of it from Postgres`);
     });
     this.#closers.push(() => storage.close());
     return storage;
@@ -138,10 +144,13 @@ export function acting<Arguments extends unknown[], Options extends CommonOption
     const options = given.at(-2) as Options;
     const args = given.slice(0, -2) as Arguments;
     const interrupted = new AbortController();
-    const interrupt = () => interrupted.abort(new Error('interrupted'));
+    const context = new Context(options, interrupted.signal);
+    const interrupt = () => {
+      context.out.note('ending with what is under way; once more, and it ends at once');
+      interrupted.abort(new Error('interrupted'));
+    };
     // Once each: whoever asks a second time does not want to wait.
     process.once('SIGINT', interrupt).once('SIGTERM', interrupt);
-    const context = new Context(options, interrupted.signal);
     try {
       process.exitCode = await work(context, options, ...args);
     } catch (error) {

@@ -1,8 +1,15 @@
 #!/usr/bin/env node
 /** The command line: argv in, words out. One file a command in commands/; what an exit code means is in exit.ts. */
 import { Command, CommanderError } from 'commander';
+import { addDelete } from './commands/delete.js';
+import { addDiff } from './commands/diff.js';
 import { addDoctor } from './commands/doctor.js';
+import { addForget } from './commands/forget.js';
+import { addList } from './commands/list.js';
 import { addMigrate } from './commands/migrate.js';
+import { addPrune } from './commands/prune.js';
+import { addRollback } from './commands/rollback.js';
+import { addShow } from './commands/show.js';
 import { addStats } from './commands/stats.js';
 import { addTop } from './commands/top.js';
 import { addVerify } from './commands/verify.js';
@@ -20,6 +27,13 @@ const program = new Command('lora-store')
 
 addDoctor(program);
 addMigrate(program);
+addList(program);
+addShow(program);
+addDiff(program);
+addRollback(program);
+addDelete(program);
+addPrune(program);
+addForget(program);
 addStats(program);
 addTop(program);
 addVerify(program);

@@ -20,6 +20,8 @@ export interface Loaded {
   readonly tier: Tier;
   /** Served although it could not be verified. */
   readonly stale: boolean;
+  /** The furthest that was asked; 'memory': there was no I/O. */
+  readonly asked: Tier;
 }
 
 export interface FetchParts {

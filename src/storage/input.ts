@@ -3,6 +3,7 @@ import type { Weights } from '../adapter/record.js';
 import { parseAdapterName, parseUserId } from '../adapter/user-id.js';
 import { type Key, keyOf } from '../coherence/key.js';
 import { InvalidAdapterError } from '../errors.js';
+import type { PruneOptions } from './prune.js';
 
 export const DEFAULT_NAME = 'default';
 
@@ -40,6 +41,17 @@ export function parseKeepLatest(keepLatest: number): number {
 export function parseDays(days: number): number {
   if (Number.isFinite(days) && days >= 0 && days <= 1_000_000) return days;
   throw new InvalidAdapterError(`olderThanDays is a number of days from 0, not ${String(days)}`);
+}
+
+export const PRUNE_OPTIONS = ['userId', 'fromUserId', 'signal', 'onProgress'] as const;
+
+export function parsePrune({ userId, fromUserId, signal, onProgress }: PruneOptions): PruneOptions {
+  return {
+    ...(userId === undefined ? {} : { userId: parseUserId(userId) }),
+    ...(fromUserId === undefined ? {} : { fromUserId: parseUserId(fromUserId) }),
+    ...(signal === undefined ? {} : { signal }),
+    ...(onProgress === undefined ? {} : { onProgress }),
+  };
 }
 
 /** Milliseconds that a timer can wait, or undefined. */

@@ -2,11 +2,15 @@
  * One load: memory if its entry counts; otherwise one flight per key, whoever asks, alone or among many. What a flight does
  * is in fetcher.ts.
  */
+import type { AdapterRecord } from '../adapter/record.js';
 import { Flights } from '../coherence/flight.js';
 import type { Key } from '../coherence/key.js';
 import { AdapterCorruptError } from '../errors.js';
 import type { Entry } from '../tiers/entry.js';
 import { Fetcher, type FetchParts, type Loaded, type Manner } from './fetcher.js';
+
+/** An entry that has a body. */
+export type Hit = Entry & { readonly record: AdapterRecord };
 
 export class Loader {
   readonly #parts: FetchParts;
@@ -24,11 +28,11 @@ export class Loader {
   }
 
   /** An adapter that memory may serve now, counted as a hit; undefined where load() has to be asked. */
-  hit(userId: string, adapterName: string): Entry | undefined {
+  hit(userId: string, adapterName: string): Hit | undefined {
     const entry = this.peek(userId, adapterName);
     if (entry?.record === undefined) return undefined;
     if (this.#parts.memory !== undefined) this.#parts.memory.hits++;
-    return entry;
+    return entry as Hit;
   }
 
   /** What memory may serve now. No I/O, no promise. */
@@ -42,7 +46,7 @@ export class Loader {
   load(key: Key, signal?: AbortSignal): Promise<Loaded> {
     if (signal?.aborted) return Promise.reject(signal.reason);
     const entry = this.#look(key);
-    if (entry !== undefined) return Promise.resolve({ entry, tier: 'memory', stale: false });
+    if (entry !== undefined) return Promise.resolve({ entry, tier: 'memory', stale: false, asked: 'memory' });
     return this.#flights.join(key.id, () => this.#parts.tasks.track(this.#fetcher.one(key)), signal);
   }
 
@@ -57,7 +61,7 @@ export class Loader {
     for (const key of new Map(keys.map((key) => [key.id, key])).values()) {
       const entry = this.#look(key);
       const underWay = entry === undefined ? this.#flights.underWay(key.id) : undefined;
-      if (entry !== undefined) answers.set(key.id, { entry, tier: 'memory', stale: false });
+      if (entry !== undefined) answers.set(key.id, { entry, tier: 'memory', stale: false, asked: 'memory' });
       else if (underWay !== undefined) landing.push([key.id, underWay]);
       else cold.push(key);
     }

@@ -18,7 +18,6 @@ const ABSENT_BYTES = 1100;
 export class MemoryTier {
   readonly #users = new Map<string, Map<string, Slot>>();
   readonly #lru: LRUCache<Slot, Slot>;
-  readonly #maxBytes: number;
 
   /** Loads answered from here. */
   hits = 0;
@@ -28,7 +27,6 @@ export class MemoryTier {
   evictions = 0;
 
   constructor(maxBytes: number) {
-    this.#maxBytes = maxBytes;
     this.#lru = new LRUCache({
       maxSize: maxBytes,
       dispose: (slot, _, reason) => {
@@ -40,6 +38,10 @@ export class MemoryTier {
 
   get entries(): number {
     return this.#lru.size;
+  }
+
+  get maxBytes(): number {
+    return this.#lru.maxSize;
   }
 
   get bytes(): number {
@@ -83,7 +85,7 @@ export class MemoryTier {
   hasRoom(key: Key, entry: Entry): boolean {
     const slot = this.#slot(key);
     const freed = slot === undefined ? 0 : sizeOf(slot.entry);
-    return this.bytes - freed + sizeOf(entry) <= this.#maxBytes;
+    return this.bytes - freed + sizeOf(entry) <= this.maxBytes;
   }
 
   /** Of the adapters that are held, most recently used first. */
@@ -91,11 +93,11 @@ export class MemoryTier {
     for (const { key, entry } of this.#lru.keys()) if (entry.record !== undefined) yield key;
   }
 
-  /** Drops what is older than `revision`. True: something is held that is not. */
+  /** Drops what is older than `revision`. True: an adapter is held that is not. */
   dropBelow(key: Key, revision: number): boolean {
     const slot = this.#slot(key);
     if (slot === undefined) return false;
-    if (slot.entry.revision >= revision) return true;
+    if (slot.entry.revision >= revision) return slot.entry.record !== undefined;
     this.#lru.delete(slot);
     return false;
   }

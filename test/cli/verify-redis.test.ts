@@ -157,7 +157,7 @@ test('each entry is read before its head: what was saved and cached in between c
   // It must have the entry by now.
   await redis.del(nameOf(user));
   await heads.release();
-  const { code, stdout } = await running.said;
+  const { code, stdout } = await running.ended;
   expect([code, JSON.parse(stdout)]).toEqual([0, expect.objectContaining({ entries: 1, same: 1 })]);
 });
 
@@ -169,7 +169,7 @@ test('Redis goes away between two entries: exit code 3, and what was found is to
     const running = startLora([...args(proxy.url(redisUrl())), '--rate', '1']);
     await oneCompared();
     proxy.cut();
-    const { code, stdout, stderr } = await running.said;
+    const { code, stdout, stderr } = await running.ended;
     expect([code, stdout]).toEqual([3, expect.stringMatching(/^ended early, after [12] entries/)]);
     expect(stderr).toMatch(/cannot read from Redis/);
   } finally {
@@ -182,7 +182,7 @@ test('Ctrl-C between two entries', async () => {
   const running = startLora([...args(), '--rate', '1']);
   await oneCompared();
   running.interrupt();
-  const { code, stdout } = await running.said;
+  const { code, stdout } = await running.ended;
   expect([code, stdout]).toEqual([130, expect.stringMatching(/^ended early, after [12] entries/)]);
 });
 

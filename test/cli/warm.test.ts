@@ -51,7 +51,7 @@ test('what a file lists is in Redis then; lines that name nobody are counted, an
   await bench.sql(`update lora_adapters set weights = '\\x00' where user_id = $1`, [bad]);
   writeFileSync(file, `${a}\n\n${b.toUpperCase()} of two words\r\nnobody\n${randomUUID()}\n${bad}\n`);
   const { code, stdout, stderr } = await lora(args(file), env());
-  expect(stderr).toMatch(/^line 4: a user id is 32 hexadecimal digits/);
+  expect(stderr).toMatch(/^lora-store: line 4: a user id is 32 hexadecimal digits/);
   expect([code, stdout]).toEqual([1, '2 loaded, 1 that do not exist, 1 with bad bytes, 1 lines that name none\n']);
   expect(await cached()).toEqual([`${a} default`, `${b} of two words`].sort());
 
@@ -64,7 +64,7 @@ test('standard input serves as well', async () => {
   const [a = ''] = await insertAdapters(bench, 1);
   const running = startLora(args('-'), env());
   running.write(`${a}\n`);
-  expect(await running.said).toMatchObject({ code: 0, stdout: expect.stringMatching(/^1 loaded/) });
+  expect(await running.ended).toMatchObject({ code: 0, stdout: expect.stringMatching(/^1 loaded/) });
   expect(await cached()).toEqual([`${a} default`]);
 });
 
@@ -88,8 +88,8 @@ test('Ctrl-C in a pause between two: what was loaded stays, and is told', async 
   const running = startLora(args('--rate', '1', file), env());
   await waitFor(async () => (await cached()).length > 0, { what: 'the first adapter in Redis' });
   running.interrupt();
-  const { code, stdout, stderr } = await running.said;
-  expect([code, stderr]).toEqual([130, 'lora-store: interrupted\n']);
+  const { code, stdout, stderr } = await running.ended;
+  expect([code, stderr]).toEqual([130, expect.stringMatching(/lora-store: interrupted\n$/)]);
   expect(stdout).toMatch(/^[12] loaded, /);
 });
 
@@ -98,7 +98,7 @@ test('Ctrl-C while nobody writes to standard input', async () => {
   const sessions = `select from pg_stat_activity where datname = current_database() and application_name = 'lora-store'`;
   await waitFor(async () => (await bench.sql(sessions)).length > 0, { what: 'the command to be connected' });
   running.interrupt();
-  expect((await running.said).code).toBe(130);
+  expect((await running.ended).code).toBe(130);
 });
 
 test('a Redis that is full: what did not get in is told, and the exit code', async () => {
