@@ -38,8 +38,9 @@ export class Bus {
   #live = false;
   #closed = false;
   #lostAt = performance.now();
-  /** When a message to oneself came back last. */
+  /** When a message to oneself came back last, and how long it was on its way. */
   #heardAt = 0;
+  #lagMs: number | undefined;
   /** It heard nothing of itself: an acknowledgement is not enough any more, a message to itself must come back. */
   #suspected = false;
   /** SUBSCRIBE that is not acknowledged yet, and when it was sent. */
@@ -73,6 +74,11 @@ export class Bus {
 
   get connected(): boolean {
     return this.#live;
+  }
+
+  /** How long a message to oneself takes; undefined while none has come back over this subscription. */
+  get lagMs(): number | undefined {
+    return this.#live ? this.#lagMs : undefined;
   }
 
   /** Begins to listen; resolves when the subscription is acknowledged, rejects when Redis is away (it goes on trying). */
@@ -125,7 +131,7 @@ export class Bus {
 
   /** A message to oneself, which resolves when it is sent. */
   async #echoes(): Promise<void> {
-    await this.#publisher.publish(this.#echo, '').catch(() => undefined);
+    await this.#publisher.publish(this.#echo, String(performance.now())).catch(() => undefined);
   }
 
   #tick(): void {
@@ -154,6 +160,7 @@ export class Bus {
     if (channel === this.#echo) {
       this.#heardAt = performance.now();
       this.#revive();
+      this.#lagMs = Math.max(0, this.#heardAt - Number(text));
       return;
     }
     // What comes while the connection ends would begin work that nobody waits for any more.
@@ -166,6 +173,7 @@ export class Bus {
   #lose(cause: Error): void {
     if (!this.#live || this.#closed) return;
     this.#live = false;
+    this.#lagMs = undefined;
     this.#lostAt = performance.now();
     this.reconnects++;
     this.#events.lost(cause);

@@ -15,9 +15,10 @@ import {
   UserNotFoundError,
   VersionConflictError,
 } from '../errors.js';
-import type { Database, Session, Statement } from '../postgres/database.js';
+import type { Database, PoolState, Session, Statement } from '../postgres/database.js';
 import { BusyPoolError, isRetryable, UnreachableError } from '../postgres/failure.js';
-import { type BreakerOptions, type OutageEvents, outageBreaker } from './breaker.js';
+import { type BreakerOptions, type BreakerState, breakerState, type OutageEvents, outageBreaker } from './breaker.js';
+import { deleteBodies } from './deletion.js';
 import { type Entry, entryOf, restamped } from './entry.js';
 import { readFailure, saveFailure } from './postgres-errors.js';
 import * as sql from './statements.js';
@@ -57,6 +58,14 @@ export class PostgresTier {
     this.#database = database;
     this.#createMissingUsers = options.createMissingUsers;
     this.#breaker = outageBreaker(BREAKER, events);
+  }
+
+  get breaker(): BreakerState {
+    return breakerState(this.#breaker);
+  }
+
+  get pool(): PoolState {
+    return this.#database.pool;
   }
 
   // ── reads ──
@@ -140,14 +149,9 @@ export class PostgresTier {
   /** Deletes every version, or the one given. */
   delete(key: Key, version?: number): Promise<Written & { deleted: number }> {
     return this.#write(async (session) => {
-      await session.rows(sql.LOCK_OWNER, [key.userId]);
-      await session.rows(sql.LOCK_BODIES, [...names(key), version ?? null]);
-      const gone =
-        version === undefined
-          ? await session.rows(sql.DELETE, names(key))
-          : await session.rows(sql.DELETE_VERSION, [...names(key), version]);
+      const deleted = await deleteBodies(session, key, version);
       const [head] = await readHeads(session, [key]);
-      return { ...(head ?? { key, revision: 0, version: 0 }), deleted: gone.length };
+      return { ...(head ?? { key, revision: 0, version: 0 }), deleted };
     });
   }
 
@@ -162,8 +166,8 @@ export class PostgresTier {
     });
   }
 
-  /** One batch of a deletion that returns the (user, name) of each row it removed. */
-  deleteBatch(statement: Statement, values: readonly unknown[]): Promise<[userId: string, adapterName: string][]> {
+  /** One batch of a prune. */
+  deleteBatch(statement: Statement, values: readonly unknown[]): Promise<sql.PrunedRow[]> {
     return this.#write((session) => session.rows(statement, values));
   }
 
@@ -247,7 +251,7 @@ class NothingSaved extends Error {
 }
 
 /** The body if it is this user's and what was saved; its fault, with whose body it is, otherwise. */
-function checked(
+export function checked(
   key: Key,
   version: number,
   body: sql.BodyColumn,

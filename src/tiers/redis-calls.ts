@@ -4,7 +4,7 @@
  */
 import { BrokenCircuitError, type CircuitBreakerPolicy } from 'cockatiel';
 import { DeadlineError, within } from '../deadline.js';
-import { type BreakerOptions, type OutageEvents, outageBreaker } from './breaker.js';
+import { type BreakerOptions, type BreakerState, breakerState, type OutageEvents, outageBreaker } from './breaker.js';
 import { type Asks, Refusals } from './refusals.js';
 
 /** Of a call that had only the rest of a load's time: Redis has just answered that load, if slowly. */
@@ -32,6 +32,10 @@ export class RedisCalls {
     this.#timeoutMs = timeoutMs;
     this.#refusals = new Refusals(events);
     this.#breaker = outageBreaker(BREAKER, this.#refusals.silence);
+  }
+
+  get breaker(): BreakerState {
+    return breakerState(this.#breaker);
   }
 
   /** Of calls that begin now. */

@@ -89,7 +89,7 @@ test('from stdout to stdin, compressed on the way or not', async () => {
     const between = spawn(filter, { stdio: ['pipe', 'pipe', 'inherit'] });
     out.process.stdout?.pipe(between.stdin);
     between.stdout.pipe(pipe.process.stdin as NodeJS.WritableStream);
-    expect(await out.ended).toEqual({ code: 0, stderr: '6 versions exported\n' });
+    expect(await out.ended).toEqual({ code: 0, stderr: 'lora-store: 6 versions exported\n' });
     expect((await pipe.ended).code).toBe(0);
     expect(await contents(to.url)).toEqual(await contents(from.url));
   }

@@ -2,39 +2,18 @@
  * Writers that meet at a head. Each interleaving is written out: a statement that has to wait is seen waiting in
  * pg_stat_activity before the next one goes out, so nothing here depends on who is faster.
  */
-import pg from 'pg';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { createDatabase, type TestDatabase } from '../support/database.js';
 import { waitFor } from '../support/wait.js';
 import { applyFiles } from './support/migration-files.js';
+import { Session } from './support/session.js';
 import { ANNA, BERT, headOf, insertVersion, save, wrongHeads } from './support/writers.js';
 
 let database: TestDatabase;
-let observer: pg.Client;
+let observer: Session;
 let one: Session;
 let two: Session;
 let three: Session;
-
-/** A connection whose statements may be sent without waiting for their answers. */
-class Session extends pg.Client {
-  readonly pid = () => (this as unknown as { processID: number }).processID;
-
-  /** Sends a statement and resolves, with its answer still open, once Postgres has it waiting for a lock. */
-  async blocked<Answer>(statement: Promise<Answer>): Promise<{ answer: Promise<Answer> }> {
-    statement.catch(() => undefined);
-    await waitFor(
-      async () =>
-        (
-          await observer.query(
-            'select from pg_stat_activity where pid = $1 and cardinality(pg_blocking_pids(pid)) > 0',
-            [this.pid()],
-          )
-        ).rowCount === 1,
-      { what: 'the statement to wait for a lock' },
-    );
-    return { answer: statement };
-  }
-}
 
 beforeAll(async () => {
   database = await createDatabase();
@@ -65,7 +44,7 @@ describe('the first version of an adapter, inserted by two at once', () => {
   ])('and the first one ends in %s', async (end, [last, newest]) => {
     await one.query('begin');
     await insertVersion(one, ANNA, 'default', 1);
-    const { answer } = await two.blocked(insertVersion(two, ANNA, 'default', 2));
+    const { answer } = await two.blocked(observer, insertVersion(two, ANNA, 'default', 2));
     await one.query(end);
     await answer;
     expect(await headOf(observer, ANNA, 'default')).toMatchObject({ last, latest: newest });
@@ -74,7 +53,7 @@ describe('the first version of an adapter, inserted by two at once', () => {
   test('two saves of ours: 1 and 2', async () => {
     await one.query('begin');
     expect((await save(one, ANNA, 'default')).version).toBe(1);
-    const { answer } = await two.blocked(save(two, ANNA, 'default'));
+    const { answer } = await two.blocked(observer, save(two, ANNA, 'default'));
     await one.query('commit');
     expect(await answer).toMatchObject({
       version: 2,
@@ -88,7 +67,7 @@ describe('a stranger holds the head before the body exists', () => {
     await save(one, ANNA, 'default');
     await one.query('begin');
     await save(one, ANNA, 'default');
-    const { answer } = await two.blocked(insertVersion(two, ANNA, 'default', 3));
+    const { answer } = await two.blocked(observer, insertVersion(two, ANNA, 'default', 3));
     expect((await save(one, ANNA, 'default')).version).toBe(3);
     await one.query('commit');
     await expect(answer).rejects.toMatchObject({ code: '23505' });
@@ -103,7 +82,7 @@ describe('a stranger holds the head before the body exists', () => {
     await three.query('begin; select pg_advisory_xact_lock(1)');
     await one.query('begin');
     await insertVersion(one, ANNA, 'default', 1);
-    const { answer } = await two.blocked(insertVersion(two, ANNA, 'default', 2));
+    const { answer } = await two.blocked(observer, insertVersion(two, ANNA, 'default', 2));
     await one.query('commit');
     await waitFor(
       async () =>
@@ -124,7 +103,7 @@ test('a stranger takes the user first and the head after: whoever deletes the us
   await save(one, ANNA, 'default');
   await one.query('begin');
   await one.query(`select from users where id = '${ANNA}' for update`);
-  const { answer } = await two.blocked(insertVersion(two, ANNA, 'default', 9));
+  const { answer } = await two.blocked(observer, insertVersion(two, ANNA, 'default', 9));
   await one.query(`set local lock_timeout = '1ms'`);
   await one.query(`delete from users where id = '${ANNA}'`);
   await one.query('commit');
@@ -135,7 +114,7 @@ test('a delete that has waited for a save counts what the save has committed', a
   await save(one, ANNA, 'default');
   await one.query('begin');
   await save(one, ANNA, 'default');
-  const { answer } = await two.blocked(two.query('delete from lora_adapters where version = 1'));
+  const { answer } = await two.blocked(observer, two.query('delete from lora_adapters where version = 1'));
   await one.query('commit');
   await answer;
   expect(await latest()).toBe(2);
@@ -146,7 +125,10 @@ test('a rewrite that has waited until its version became the latest is a new rev
   await save(one, ANNA, 'default');
   await one.query('begin');
   await one.query('delete from lora_adapters where version = 2');
-  const { answer } = await two.blocked(two.query('update lora_adapters set training_iterations = 1 where version = 1'));
+  const { answer } = await two.blocked(
+    observer,
+    two.query('update lora_adapters set training_iterations = 1 where version = 1'),
+  );
   const before = await headOf(one, ANNA, 'default');
   await one.query('commit');
   await answer;
@@ -165,7 +147,7 @@ test('statements take their heads in the order of keys, in whatever order they m
     [three, 'update lora_adapters set training_iterations = 4 where version = 2'],
   ] as const;
   const waiting = [];
-  for (const [session, write] of writes) waiting.push(await session.blocked(session.query(write)));
+  for (const [session, write] of writes) waiting.push(await session.blocked(observer, session.query(write)));
   await one.query(`select from lora_adapter_heads where adapter_name <> 'a' for update nowait`);
   await one.query('commit');
   await Promise.all(waiting.map(({ answer }) => answer));

@@ -6,6 +6,10 @@
 import { createHash } from 'node:crypto';
 import pg from 'pg';
 import { afterEach, beforeEach, expect, test } from 'vitest';
+import { keyOf } from '../../src/coherence/key.js';
+import type { Session } from '../../src/postgres/database.js';
+import { deleteBodies } from '../../src/tiers/deletion.js';
+import { PRUNE_VERSIONS } from '../../src/tiers/statements.js';
 import { createDatabase, type TestDatabase } from '../support/database.js';
 import { insertNext, save, wrongHeads } from './support/writers.js';
 
@@ -129,28 +133,24 @@ const ours =
 const stranger: Write = (client, user, name, round) =>
   insertNext(client, user, name, `inserted in round ${round} by ${processOf(client)}`);
 
-/** What takes more than one statement of ours takes its locks in this order: user, bodies by version, head. */
 const KEY = 'where user_id = $1 and adapter_name = $2';
 
-async function lock(client: pg.Client, user: string, name: string): Promise<void> {
-  await client.query('begin');
-  await client.query('select from users where id = $1 for key share', [user]);
-  await client.query(`select from lora_adapters ${KEY} order by version for update`, [user, name]);
-}
+/** Statements of the package on a client of the test's, which hears of every deadlock: the package would send them again. */
+const sessionOf = (client: pg.Client): Session => ({
+  rows: async ({ name, text }, values) =>
+    (await client.query({ name, text, values: [...values], rowMode: 'array' })).rows as never[],
+});
 
 const deleteAll: Write = async (client, user, name) => {
-  await lock(client, user, name);
-  await client.query(`delete from lora_adapters ${KEY}`, [user, name]);
+  await client.query('begin');
+  await deleteBodies(sessionOf(client), keyOf(user, name));
   await client.query('commit');
 };
 
-const prune: Write = async (client, user, name) => {
-  await lock(client, user, name);
-  await client.query(
-    `delete from lora_adapters ${KEY} and version < (select max(version) - 1 from lora_adapters ${KEY})`,
-    [user, name],
-  );
-  await client.query('commit');
+/** All but the newest two versions of every adapter, a few rows at a time. */
+const prune: Write = (client) => {
+  const keys = USERS.flatMap((user) => NAMES.map((name) => [user, name]));
+  return sessionOf(client).rows(PRUNE_VERSIONS, [keys.map(([user]) => user), keys.map(([, name]) => name), 2, 5]);
 };
 
 /** A copy of the oldest version there is, as the newest. FOR SHARE: or it brings back what a delete is taking away. */
