@@ -21,8 +21,11 @@ export interface LoRAStorageOptions {
   postgres?: PostgresSource | { primary: PostgresSource; replicas?: PostgresSource[]; direct?: PostgresSource };
   /** Shared cache and invalidation bus. A URL, ioredis options, or a Redis/Cluster of yours. Default: REDIS_URL; absent or false: no Redis tier. */
   redis?: RedisSource | false;
-  /** In-process cache. maxBytes counts adapter bytes; default 256 MiB. false: no memory tier. */
-  memory?: { maxBytes?: number } | false;
+  /**
+   * In-process cache. maxBytes counts adapter bytes; default 256 MiB. hotKeysFile: close() writes there what memory holds,
+   * by name, and the next open() loads that in the background. false: no memory tier.
+   */
+  memory?: { maxBytes?: number; hotKeysFile?: string } | false;
   /** Prefix of every Redis key and channel. Default 'lora'. */
   namespace?: string;
   /** How long a cached entry may be served after its head was last known to be the latest, in ms. Default 1000. */
@@ -33,7 +36,7 @@ export interface LoRAStorageOptions {
   redisTimeoutMs?: number;
   /** Lifetime of a Redis entry in ms, jittered ±10 %. Default 24 h. */
   redisTtlMs?: number;
-  /** Body of a Redis entry. Default 'f32', and in this version nothing else. */
+  /** Body of a Redis entry. 'f16' halves it, and rounds the weights of copies from there (docs/format.md). Default 'f32'. */
   redisEncoding?: 'f32' | 'f16';
   /** Budget to get a connection and an answer from Postgres, in ms. Default 3000. */
   postgresTimeoutMs?: number;
@@ -48,7 +51,7 @@ export interface LoRAStorageOptions {
 export interface ResolvedOptions {
   readonly postgres: { readonly primary: PostgresSource; readonly direct: PostgresSource | undefined };
   readonly redis: RedisSource | undefined;
-  readonly memory: { readonly maxBytes: number } | undefined;
+  readonly memory: { readonly maxBytes: number; readonly hotKeysFile: string | undefined } | undefined;
   readonly namespace: string;
   readonly maxStalenessMs: number;
   readonly staleIfErrorMs: number;
@@ -150,10 +153,18 @@ function parseRedis(source: LoRAStorageOptions['redis']): RedisSource | undefine
 function parseMemory(memory: LoRAStorageOptions['memory']): ResolvedOptions['memory'] {
   if (memory === false) return undefined;
   if (memory !== undefined && (typeof memory !== 'object' || memory === null)) {
-    throw new TypeError('option memory must be false or { maxBytes }');
+    throw new TypeError('option memory must be false or { maxBytes, hotKeysFile }');
   }
-  refuseUnknown('option memory.', memory ?? {}, ['maxBytes']);
-  return Object.freeze({ maxBytes: integer('memory.maxBytes', memory?.maxBytes, 256 * 1024 * 1024, 1, 2 ** 53 - 1) });
+  refuseUnknown('option memory.', memory ?? {}, ['maxBytes', 'hotKeysFile']);
+  return Object.freeze({
+    maxBytes: integer('memory.maxBytes', memory?.maxBytes, 256 * 1024 * 1024, 1, 2 ** 53 - 1),
+    hotKeysFile: parsePath('memory.hotKeysFile', memory?.hotKeysFile),
+  });
+}
+
+function parsePath(name: string, path: string | undefined): string | undefined {
+  if (path === undefined || (typeof path === 'string' && path !== '' && !path.includes('\0'))) return path;
+  throw new TypeError(`option ${name} must be the path of a file`);
 }
 
 function parseEncoding(encoding: LoRAStorageOptions['redisEncoding'] = 'f32'): 'f32' | 'f16' {

@@ -10,7 +10,19 @@ const root = fileURLToPath(new URL('..', import.meta.url));
 const leaves = ['errors', 'options', 'deadline'];
 
 /** A file imports from its own room and from those listed below it. */
-const rooms = ['index', 'cli', 'operations', 'sona', 'storage', 'tiers', 'coherence', 'postgres', 'adapter', 'leaf'];
+const rooms = [
+  'index',
+  'cli',
+  'operations',
+  'telemetry',
+  'sona',
+  'storage',
+  'tiers',
+  'coherence',
+  'postgres',
+  'adapter',
+  'leaf',
+];
 
 /** Names and suffixes that .gitignore lists: what somebody makes here and nobody commits. */
 const ignored = readFileSync(join(root, '.gitignore'), 'utf8')

@@ -55,7 +55,7 @@ describe('defaults', () => {
       changeFeed: false,
       createMissingUsers: true,
       namespace: 'a:b',
-      memory: { maxBytes: 9 },
+      memory: { maxBytes: 9, hotKeysFile: 'hot' },
     };
     expect(parse({ postgres, redis, ...numbers, ...more })).toMatchObject({ ...numbers, ...more, redis });
     expect(parse({ postgres, memory: false }).memory).toBeUndefined();
@@ -121,6 +121,9 @@ test.each([
   ['memory', { memory: 1024 }],
   ['memory', { memory: null }],
   ['memory.maxBytes', { memory: { maxBytes: 0 } }],
+  ['memory.hotKeysFile', { memory: { hotKeysFile: '' } }],
+  ['memory.hotKeysFile', { memory: { hotKeysFile: 'a\0b' } }],
+  ['memory.hotKeysFile', { memory: { hotKeysFile: true } }],
   ['memory.maxBytes', { memory: { maxBytes: Number.POSITIVE_INFINITY } }],
   ['namespace', { namespace: '' }],
   ['namespace', { namespace: 'a b' }],

@@ -57,6 +57,7 @@ afterAll(() => rmSync(scratch, { recursive: true, force: true }));
 function link(dependency: string): void {
   const at = join(consumer, 'node_modules', dependency);
   mkdirSync(dirname(at), { recursive: true });
+  rmSync(at, { force: true });
   symlinkSync(join(root, 'node_modules', dependency), at);
 }
 
@@ -146,6 +147,20 @@ test('an embedded server without its optional package is refused with the comman
   });
 });
 
+test('telemetry takes packages that the rest does without, and says which', async () => {
+  const codes = `
+    const why = (entry) => import(entry).then(() => 'loaded', ({ code, message }) => [code, message.split("'")[1]]);
+    console.log(JSON.stringify(await Promise.all(['', '/opentelemetry', '/prometheus'].map((e) => why('lora-store' + e)))));
+  `;
+  const missing = (name: string) => ['ERR_MODULE_NOT_FOUND', name];
+  expect(await run(codes)).toEqual(['loaded', missing('@opentelemetry/api'), missing('prom-client')]);
+  for (const name of ['@opentelemetry/api', 'prom-client']) {
+    expect(manifest.peerDependenciesMeta[name]).toEqual({ optional: true });
+    link(name);
+  }
+  expect(await run(codes)).toEqual(['loaded', 'loaded', 'loaded']);
+});
+
 test('its command runs', async () => {
   const command = join(installed, manifest.bin['lora-store']);
   expect(readFileSync(command, 'utf8')).toMatch(/^#!\/usr\/bin\/env node\n/);
@@ -153,12 +168,19 @@ test('its command runs', async () => {
   expect(stdout).toContain('migrate');
 });
 
-test('both entries have types that a strict program takes', async () => {
+test('all entries have types that a strict program takes', async () => {
+  for (const name of ['@opentelemetry/api', 'prom-client']) link(name);
   writeFileSync(
     join(consumer, 'program.ts'),
     `
-    import { LoRAStorage, UserLoRAAdapter, type LoadedAdapter, VersionConflictError } from 'lora-store';
+    import { subscribe } from 'node:diagnostics_channel';
+    import {
+      LoRAStorage, UserLoRAAdapter, type ChannelMessages, type LoadedAdapter, VersionConflictError,
+    } from 'lora-store';
     import { type EmbeddedPostgres, startEmbeddedPostgres } from 'lora-store/embedded';
+    import { instrument } from 'lora-store/opentelemetry';
+    import { collectMetrics, exposedMetrics } from 'lora-store/prometheus';
+    import { Registry } from 'prom-client';
     const server: EmbeddedPostgres = await startEmbeddedPostgres('./data');
     const storage: LoRAStorage = await LoRAStorage.open({ postgres: server.config, redis: false });
     const adapter: UserLoRAAdapter = new UserLoRAAdapter('id', { rank: 4 });
@@ -166,6 +188,15 @@ test('both entries have types that a strict program takes', async () => {
     const loaded: LoadedAdapter = await storage.loadAdapterInfo('id');
     const tier: 'memory' | 'redis' | 'postgres' = loaded.tier;
     const code: 'VERSION_CONFLICT' = new VersionConflictError(1, version).code;
+    const endings: (() => void)[] = [
+      instrument(storage, { attributes: { storage: 'a' } }),
+      collectMetrics(storage, { register: new Registry(), prefix: 'my_', labels: { storage: 'a' } }),
+    ];
+    const name: string | undefined = exposedMetrics[0]?.name;
+    subscribe('lora-store:load', (sent) => {
+      const { tier, outcome, durationMs } = sent as ChannelMessages['load'];
+      const slow: boolean = tier === 'postgres' && outcome !== 'absent' && durationMs > 10;
+    });
     // @ts-expect-error: weights are read-only
     adapter.baseLayerWeights.data[0] = 1;
     // @ts-expect-error: a misspelled option

@@ -32,8 +32,8 @@ export function goneFrom(storage, log) {
  * @param {IsGone} isGone
  */
 export function forgetDeleted(storage, queue, isGone) {
-  const heard = (/** @type {StorageEvents['invalidated'][0]} */ { userId, via }) => {
-    if (via !== 'self') void queue.forgetting.forgetIf(userId, isGone);
+  const heard = (/** @type {StorageEvents['invalidated'][0]} */ { userId, adapterName, via }) => {
+    if (via !== 'self') void queue.forgetting.forgetIf(userId, adapterName, isGone);
   };
   storage.on('invalidated', heard);
   return () => storage.off('invalidated', heard);

@@ -5,6 +5,7 @@
  * @import { WaitingLots } from './waiting-lots.js'
  */
 import { setTimeout as delay } from 'node:timers/promises';
+import { GoneUsers } from './gone-users.js';
 
 /**
  * @typedef {object} Parts
@@ -14,18 +15,15 @@ import { setTimeout as delay } from 'node:timers/promises';
  * @property {() => void} letGo A user of whom nothing was to begin.
  */
 /** @typedef {(userId: string) => Promise<boolean | undefined>} IsGone Never rejects. undefined: ask again. */
-
-/** Whoever is forgotten sooner may lose events that came right after the deletion. */
-const MOST_GONE = 1000;
+/** @typedef {{ again: boolean, ended: Promise<void> }} Question again: its answer may be of a moment before. */
 
 export class Forgetting {
   #parts;
   /** Users of whom nothing begins, and how many want that. @type {Map<string, number>} */
   #held = new Map();
-  /** Who is asked about; again: there was word of them meanwhile. @type {Map<string, { again: boolean, ended: Promise<void> }>} */
+  /** About users who may be gone. @type {Map<string, Question>} */
   #questions = new Map();
-  /** Users who were gone when last heard of, the latest of them. @type {Set<string>} */
-  #gone = new Set();
+  #gone = new GoneUsers();
 
   /** @param {Parts} parts */
   constructor(parts) {
@@ -66,69 +64,88 @@ export class Forgetting {
 
   /**
    * Erases a part of what there is of this user, of whom nothing begins meanwhile. Where it was the last, forgets the rest.
-   * @template T
    * @param {string} userId
-   * @param {() => Promise<T>} erase
+   * @param {() => Promise<number>} erase How much there was to erase.
    * @param {IsGone} isGone
    */
   forgetIfLast(userId, erase, isGone) {
+    const ask = () => {
+      this.back(userId);
+      return this.#ask(userId, isGone);
+    };
     return this.#hold(userId, async () => {
-      const erased = await erase();
-      const gone = await isGone(userId);
-      if (gone === true) await this.forget(userId, async () => {});
-      if (gone === undefined) void this.forgetIf(userId, isGone);
+      let erased = 0;
+      try {
+        erased = await erase();
+      } catch (error) {
+        // It may have been erased all the same, and whoever tries again is told that there is nothing.
+        void ask();
+        throw error;
+      }
+      // Before that is known there is no answer: nobody could tell what came after it from what came before.
+      if (erased > 0) await ask();
       return erased;
     });
   }
 
   /**
-   * Somebody else may have erased this user: if so, forgets what is here of them, and begins none of it before it is known.
+   * Somebody else has changed this adapter, and may have erased its user: if so, forgets what is here of them, and begins none
+   * of it before it is known.
    * @param {string} userId
+   * @param {string} adapterName
    * @param {IsGone} isGone
    */
-  forgetIf(userId, isGone) {
-    const under = this.#questions.get(userId);
-    if (under !== undefined) {
-      // Its answer may be of a moment before.
-      under.again = true;
-      return under.ended;
-    }
-    const question = { again: false, ended: Promise.resolve() };
-    this.#questions.set(userId, question);
-    question.ended = this.#hold(userId, () => this.#ask(userId, isGone, question));
-    return question.ended;
+  async forgetIf(userId, adapterName, isGone) {
+    this.#gone.heard(userId, adapterName);
+    if (this.#parts.lots.has(userId) || this.#questions.has(userId)) await this.#ask(userId, isGone);
   }
 
   /**
+   * Asks whether this user is gone, until it is known or nothing is here of them; if so, forgets what is.
    * @param {string} userId
    * @param {IsGone} isGone
-   * @param {{ again: boolean }} question
    */
-  async #ask(userId, isGone, question) {
-    const { lots, retryMs } = this.#parts;
-    try {
-      while (lots.has(userId)) {
+  #ask(userId, isGone) {
+    const under = this.#questions.get(userId);
+    if (under !== undefined) {
+      under.again = true;
+      return under.ended;
+    }
+    /** @type {Question} */
+    const question = { again: false, ended: Promise.resolve() };
+    this.#questions.set(userId, question);
+    question.ended = this.#hold(userId, async () => {
+      const { lots, retryMs } = this.#parts;
+      let gone;
+      do {
         question.again = false;
-        const gone = await isGone(userId);
-        // Word of one deletion comes several times, and to whoever deleted, too: what is here came after the first.
-        if (gone === true && !this.#gone.has(userId)) await this.forget(userId, async () => {});
-        if (gone !== true) this.#gone.delete(userId);
+        gone = await isGone(userId);
         if (gone === undefined) await delay(retryMs);
-        else if (!question.again) return;
-      }
-      // Nobody asked what has happened to this user, and the next word may be of another deletion.
-      this.#gone.delete(userId);
-    } finally {
+      } while (question.again || (gone === undefined && lots.has(userId)));
       // At once: the next word is a question of its own.
       this.#questions.delete(userId);
-    }
+      if (gone === false) this.back(userId);
+      // Word of a deletion comes late, and to whoever deleted, too: where it is known, what is here came after it.
+      if (gone === true && !this.#gone.has(userId)) await this.#drop(userId);
+    });
+    return question.ended;
+  }
+
+  /** Of a user who is gone, also what the training under way puts back. @param {string} userId */
+  async #drop(userId) {
+    const { lots, trained } = this.#parts;
+    lots.drop(userId);
+    // Not after that training: it may bring the user back.
+    this.#noteGone(userId);
+    await trained(userId);
+    lots.drop(userId);
   }
 
   /** @param {string} userId */
   #noteGone(userId) {
     this.#gone.add(userId);
-    const [oldest = ''] = this.#gone.size > MOST_GONE ? this.#gone : [];
-    this.#gone.delete(oldest);
+    const under = this.#questions.get(userId);
+    if (under !== undefined) under.again = true;
   }
 
   /**

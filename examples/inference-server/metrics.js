@@ -100,7 +100,10 @@ export function readFrom({ registry }, storage, queue) {
     collect() {
       const { memory, redis, postgres } = storage.cacheStats();
       for (const [part, counts] of Object.entries({ memory, redis, postgres })) {
-        for (const [what, count] of Object.entries(counts)) cache.set({ part, what }, count);
+        for (const [what, count] of Object.entries(counts)) {
+          // The rest is no number: the state of a breaker, say.
+          if (typeof count === 'number') cache.set({ part, what }, count);
+        }
       }
     },
   });

@@ -2,7 +2,6 @@
 /**
  * The server over a storage object, put together: read it first. It opens nothing and shares nothing, so that two may run in
  * one process; whoever opened the storage closes it, after `await app.close()`, which lets requests and trainings end.
- * @import { Server } from 'node:http'
  * @import { LoRAStorage } from 'lora-store'
  * @import { Catalogue } from './catalogue.js'
  * @import { Observe } from './observing.js'
@@ -14,6 +13,7 @@ import { SonaEngine } from 'lora-store';
 import { Registry } from 'prom-client';
 import { catalogue as madeUp } from './catalogue.js';
 import { inTime } from './catalogue-in-time.js';
+import { connectionsOf } from './connections.js';
 import { forgetDeleted, goneFrom } from './deletions.js';
 import { loggerOptions, RouteLog } from './logging.js';
 import { createMetrics, readFrom, timeRequests } from './metrics.js';
@@ -98,10 +98,11 @@ export function buildServer({
   const isGone = goneFrom(storage, app.log);
   const stopForgetting = forgetDeleted(storage, queue, isGone);
   app.addHook('onReady', () => readDegraded(storage, metrics));
+  const endConnections = connectionsOf(app.server);
   let closing = 0;
   app.addHook('preClose', async () => {
     closing = performance.now();
-    if (app.server.listening) endConnections(app.server, Math.min(REQUEST_TIMEOUT_MS, limits.drainMs / 2));
+    if (app.server.listening) endConnections(Math.min(REQUEST_TIMEOUT_MS, limits.drainMs / 2));
   });
   // Once no request is under way any more.
   app.addHook('onClose', async () => {
@@ -131,20 +132,4 @@ export function buildServer({
     adapterRoutes(guarded, { storage, load, queue, isGone, observe });
   });
   return app;
-}
-
-/**
- * Of a server that is about to close: each when it has its answer, and all in time.
- * @param {Server} server
- * @param {number} withinMs
- */
-function endConnections(server, withinMs) {
-  // Node ends those that are idle when it closes, and not those whose last answer is still under way then.
-  const sweep = setInterval(() => server.closeIdleConnections(), 50);
-  // Half a request needs no token, and must not take the time of what was accepted.
-  const end = setTimeout(() => server.closeAllConnections(), withinMs);
-  server.once('close', () => {
-    clearInterval(sweep);
-    clearTimeout(end);
-  });
 }

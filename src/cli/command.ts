@@ -3,14 +3,25 @@
  * gets a context; whatever it opened there is closed behind it, also after Ctrl-C.
  */
 import type { Command } from 'commander';
+import type { RedisOptions } from 'ioredis';
+import { within } from '../deadline.js';
+import { StorageUnavailableError } from '../errors.js';
+import type { Cache } from '../operations/audit-redis.js';
+import type { Patient } from '../operations/doctor/finding.js';
 import { Tables } from '../operations/tables.js';
-import type { LoRAStorageOptions } from '../options.js';
+import { type LoRAStorageOptions, parseOptions } from '../options.js';
 import { LoRAStorage } from '../storage/lora-storage.js';
-import { type ExitCode, exitCodeOf } from './exit.js';
+import { connectRedis } from '../tiers/redis-client.js';
+import { PING } from '../tiers/statements.js';
+import { type ExitCode, exitCodeOf, UsageError } from './exit.js';
 import { Output } from './output.js';
 
 /** Commands look at whole tables, and have more patience than a server that answers requests. */
 const TIMEOUT_MS = 60_000;
+/** A command speaks to Redis a few times, perhaps from afar. */
+const REDIS_TIMEOUT_MS = 10_000;
+/** Of one question of the doctor's. */
+const EXAMINATION_MS = 10_000;
 
 export interface CommonOptions {
   readonly postgres?: string;
@@ -53,15 +64,17 @@ export class Context {
 
   /** A storage with no memory and no ear of its own: a command reads an adapter once. Closed when the command ends. */
   async storage(options: LoRAStorageOptions = {}): Promise<LoRAStorage> {
-    const { postgres, redis, namespace } = this.#options;
     const storage = await LoRAStorage.open({
-      ...(postgres === undefined ? {} : { postgres }),
-      ...(typeof redis === 'string' || redis === false ? { redis } : {}),
-      ...(namespace === undefined ? {} : { namespace }),
+      ...this.#source(),
       memory: false,
       changeFeed: false,
       postgresTimeoutMs: TIMEOUT_MS,
+      redisTimeoutMs: REDIS_TIMEOUT_MS,
       ...options,
+    });
+    storage.on('degraded', ({ tier, cause }) => {
+      if (tier === 'redis')
+        this.out.note(`Redis does not take this (${cause.message}): nodes hear of it from Postgres`);
     });
     this.#closers.push(() => storage.close());
     return storage;
@@ -72,6 +85,45 @@ export class Context {
     const tables = await Tables.open(this.#options.postgres, TIMEOUT_MS);
     this.#closers.push(() => tables.close());
     return tables;
+  }
+
+  /** All that there is to examine. Rejects where Postgres does not answer at all. */
+  async patient(): Promise<Patient> {
+    const { postgres = process.env.DATABASE_URL } = this.#options;
+    const tables = Tables.openUnchecked(postgres, EXAMINATION_MS);
+    this.#closers.push(() => tables.close());
+    await tables.rows(PING, []);
+    const options = { ...this.#source(), ...(postgres === undefined ? {} : { postgres }) };
+    const off = parseOptions(options).redis === undefined;
+    let cache: Promise<Cache> | undefined;
+    // Once for all checks; each of them hears why it is not there.
+    const opened = () => {
+      cache ??= this.redis();
+      return cache;
+    };
+    return { tables, cache: off ? undefined : opened, options, now: Date.now };
+  }
+
+  /** A connection to Redis, and what keys begin with there. Rejects where it does not answer. Closed when the command ends. */
+  async redis(): Promise<Cache> {
+    const options = parseOptions(this.#source());
+    if (options.redis === undefined) throw new UsageError('no Redis: set REDIS_URL, or name one with --redis <url>');
+    const connections = await connectRedis(options.redis, REDIS_TIMEOUT_MS);
+    this.#closers.push(() => connections.close());
+    await within(connections.client.ping(), REDIS_TIMEOUT_MS, 'Redis').catch((cause: Error) => {
+      const { host, port } = connections.client.options as RedisOptions;
+      throw new StorageUnavailableError(`cannot reach Redis at ${host}:${port}: ${cause.message}`, { cause });
+    });
+    return { client: connections.client, namespace: options.namespace };
+  }
+
+  #source(): LoRAStorageOptions {
+    const { postgres, redis, namespace } = this.#options;
+    return {
+      ...(postgres === undefined ? {} : { postgres }),
+      ...(typeof redis === 'string' || redis === false ? { redis } : {}),
+      ...(namespace === undefined ? {} : { namespace }),
+    };
   }
 
   async close(): Promise<void> {
@@ -92,10 +144,13 @@ export function acting<Arguments extends unknown[], Options extends CommonOption
     const options = given.at(-2) as Options;
     const args = given.slice(0, -2) as Arguments;
     const interrupted = new AbortController();
-    const interrupt = () => interrupted.abort(new Error('interrupted'));
+    const context = new Context(options, interrupted.signal);
+    const interrupt = () => {
+      context.out.note('ending with what is under way; once more, and it ends at once');
+      interrupted.abort(new Error('interrupted'));
+    };
     // Once each: whoever asks a second time does not want to wait.
     process.once('SIGINT', interrupt).once('SIGTERM', interrupt);
-    const context = new Context(options, interrupted.signal);
     try {
       process.exitCode = await work(context, options, ...args);
     } catch (error) {

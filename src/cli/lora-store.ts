@@ -1,9 +1,22 @@
 #!/usr/bin/env node
 /** The command line: argv in, words out. One file a command in commands/; what an exit code means is in exit.ts. */
 import { Command, CommanderError } from 'commander';
+import { addArchive } from './commands/archive.js';
+import { addDelete } from './commands/delete.js';
+import { addDiff } from './commands/diff.js';
+import { addDoctor } from './commands/doctor.js';
+import { addExport } from './commands/export.js';
+import { addForget } from './commands/forget.js';
+import { addImport } from './commands/import.js';
+import { addList } from './commands/list.js';
 import { addMigrate } from './commands/migrate.js';
+import { addPrune } from './commands/prune.js';
+import { addRollback } from './commands/rollback.js';
+import { addShow } from './commands/show.js';
 import { addStats } from './commands/stats.js';
 import { addTop } from './commands/top.js';
+import { addVerify } from './commands/verify.js';
+import { addWarm } from './commands/warm.js';
 import { exitCodeOf } from './exit.js';
 
 const EXIT_CODES = `
@@ -18,6 +31,19 @@ const program = new Command('lora-store')
 addMigrate(program);
 addStats(program);
 addTop(program);
+addList(program);
+addShow(program);
+addDiff(program);
+addRollback(program);
+addDelete(program);
+addPrune(program);
+addForget(program);
+addExport(program);
+addImport(program);
+addArchive(program);
+addVerify(program);
+addWarm(program);
+addDoctor(program);
 
 // Whoever reads only the first lines, such as `head`, closes the pipe.
 process.stdout.on('error', (error: NodeJS.ErrnoException) => {

@@ -28,7 +28,7 @@ export class Output {
 
   /** A remark beside the result. */
   note(text: string): void {
-    write(process.stderr, text);
+    write(process.stderr, this.#json ? JSON.stringify({ note: text }) : `lora-store: ${text}`);
   }
 
   error(error: unknown): void {
@@ -85,12 +85,17 @@ export function table(head: readonly string[], rows: readonly (readonly (string 
     style: { head: [], border: [], 'padding-left': 0, 'padding-right': 2 },
     chars: Object.fromEntries(BORDERS.map((name) => [name, ''])),
   });
-  lines.push(...rows.map((row) => row.map(String)));
+  lines.push(...rows.map((row) => row.map((cell) => printable(String(cell)))));
   return lines
     .toString()
     .split('\n')
     .map((line) => line.trimEnd())
     .join('\n');
+}
+
+/** A name may hold anything, also what a terminal would obey. */
+export function printable(text: string): string {
+  return text.replaceAll(/\p{Cc}/gu, (character) => `\\x${character.charCodeAt(0).toString(16).padStart(2, '0')}`);
 }
 
 const BORDERS = [
@@ -105,4 +110,14 @@ export function bytes(count: number): string {
   const step = Math.min(UNITS.length - 1, count < 1 ? 0 : Math.floor(Math.log10(count) / 3));
   const form = new Intl.NumberFormat('en', { style: 'unit', unit: UNITS[step] as string, maximumSignificantDigits: 3 });
   return form.format(count / 1000 ** step);
+}
+
+/** Four digits that count, as a number: columns of them stand to the right. */
+export function short(value: number): number {
+  return Number(value.toPrecision(4));
+}
+
+/** How many of a thing: '1 version', '2 versions'. */
+export function plural(count: number, one: string): string {
+  return `${count} ${one}${count === 1 ? '' : 's'}`;
 }

@@ -77,10 +77,10 @@ export class Channels {
     return this.#publish(Number.parseInt(userId.slice(-1), 16), 'heads', text);
   }
 
-  /** A message to oneself on every channel; `sent` is told of each that a server took. */
+  /** A message to oneself on every channel, with the time at which it leaves; `sent` is told of each that a server took. */
   echo(sent: (channel: string) => void): void {
     for (const [i, { echo }] of this.all.entries()) {
-      this.#publish(i, 'echo', '').then(
+      this.#publish(i, 'echo', String(performance.now())).then(
         () => sent(echo),
         () => undefined,
       );

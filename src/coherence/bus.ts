@@ -40,6 +40,8 @@ export class Bus {
   readonly #heardAt = new Map<string, number>();
   /** Since when it should have: a server took one. */
   readonly #dueSince = new Map<string, number>();
+  /** How long the last of them was on its way. */
+  #lagMs: number | undefined;
   /** It heard nothing of itself: an acknowledgement is not enough any more, a message to itself must come back. */
   #suspected = false;
   /** SUBSCRIBE that is not acknowledged yet, and when it was sent. */
@@ -76,6 +78,11 @@ export class Bus {
 
   get connected(): boolean {
     return this.#live;
+  }
+
+  /** How long a message to oneself takes; undefined while none has come back over this subscription. */
+  get lagMs(): number | undefined {
+    return this.#live ? this.#lagMs : undefined;
   }
 
   /** Begins to listen; resolves when the subscription is acknowledged, rejects when Redis is away (it goes on trying). */
@@ -171,6 +178,7 @@ export class Bus {
       this.#heardAt.set(channel, performance.now());
       this.#dueSince.delete(channel);
       if (this.#silent().length === 0) this.#revive();
+      this.#lagMs = Math.max(0, performance.now() - Number(text));
       return;
     }
     // What comes while the connection ends would begin work that nobody waits for any more.
@@ -191,6 +199,7 @@ export class Bus {
   #lose(cause: Error): void {
     if (!this.#live || this.#closed) return;
     this.#live = false;
+    this.#lagMs = undefined;
     this.#lostAt = performance.now();
     this.reconnects++;
     this.#events.lost(cause);

@@ -7,6 +7,7 @@ import { randomBytes } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import pg from 'pg';
 import { DeadlineError, within } from '../deadline.js';
+import { isPooled, PoolerError } from '../postgres/pooler.js';
 import { SERVER_ID } from '../postgres/server-id.js';
 import { untilAborted } from './flight.js';
 import type { Coherence } from './head.js';
@@ -121,9 +122,12 @@ export class ChangeFeed {
   async #listen(client: pg.Client): Promise<void> {
     // pg answers nothing at all to a connect() that end() overtakes.
     await untilAborted(client.connect(), this.#closing.signal);
+    const { rows } = await this.#ask(client, 'select pg_backend_pid() as pid');
+    // It takes LISTEN, and even lets the first heartbeats through where a session happens to be the same.
+    if (isPooled(client, Number(rows[0]?.pid))) throw new PoolerError('a pooler delivers no notifications');
     await this.#ask(client, `listen ${CHANNEL}; listen ${this.#pulse}`);
     this.#ear = client;
-    // A pooler that shares connections takes LISTEN and delivers nothing: no trust before the first heartbeat is back.
+    // No trust before the first heartbeat is back, whatever is between.
     const sentAt = await this.#sendHeartbeat(client);
     if (this.#provenAt < sentAt)
       throw new Error('LISTEN is accepted but nothing arrives (a pooler? set postgres.direct)');

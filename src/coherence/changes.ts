@@ -60,7 +60,8 @@ export class Changes<E extends Reading> {
     const held = this.#memory?.dropBelow(key, revision) ?? false;
     const unconfirmed = !settled;
     if (unconfirmed) this.#unconfirmed.set(key.id, { key, revision });
-    // Late word of what was loaded meanwhile raises the floor, and replaces nothing.
+    // Late word of what was loaded meanwhile raises the floor, and replaces nothing. That nothing was found is no word: a
+    // load does not say whether there ever was anything, and a deletion is told.
     return { invalidated: !held, unconfirmed, renew: coherence.era !== era };
   }
 

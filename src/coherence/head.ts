@@ -210,6 +210,11 @@ export class Coherence {
     return this.#known.horizon?.server;
   }
 
+  /** Monotonic ms at which the last heartbeat that came back was sent; undefined: none has. */
+  get provenAt(): number | undefined {
+    return this.#known.provenAt === Number.NEGATIVE_INFINITY ? undefined : this.#known.provenAt;
+  }
+
   /** Whether the ear's lease runs. */
   live(now: number): boolean {
     return this.#known.horizon !== undefined && now - this.#known.provenAt < this.#maxStalenessMs;

@@ -10,7 +10,7 @@ export interface Held<E extends Reading> {
   get(userId: string, adapterName: string): E | undefined;
   /** Keeps `entry` unless what is held is newer. */
   put(key: Key, entry: E): unknown;
-  /** True: something is held that is not older. */
+  /** True: an adapter is held that is not older. */
   dropBelow(key: Key, revision: number): boolean;
   /** Whatever is held must be verified before it is served again. */
   unverify(key: Key): void;
@@ -37,6 +37,8 @@ export interface Serve<E, S> {
   readonly tier: 'memory' | 'redis' | 'postgres';
   /** Served although it could not be verified. */
   readonly stale: boolean;
+  /** The furthest that was asked. */
+  readonly asked: 'redis' | 'postgres';
   /** What to leave in Redis, over what was seen there. */
   readonly leave: { readonly how: 'fill' | 'restamp'; readonly seen: S } | undefined;
   /** It is newer than all that was known: later loads must not join what is under way. */
@@ -99,7 +101,7 @@ export class LoadSteps<E extends Reading, S> {
       // Redis cannot say when it was verified; the ear that covers it can.
       const vouched = { ...entry, verifiedAt: coherence.knownLatestAt(entry) };
       this.#memory?.put(this.#key, vouched);
-      return this.#serve(vouched, 'redis', now);
+      return this.#serve(vouched, 'redis', 'redis', now);
     }
     return found.seen === undefined ? CLAIM : this.#askPostgres(now);
   }
@@ -115,12 +117,12 @@ export class LoadSteps<E extends Reading, S> {
     const { found, asking } = this.#state;
     const unchanged = asking !== undefined && asking.held?.revision === entry.revision;
     const tier = unchanged ? asking.tier : 'postgres';
-    if (!this.#coherence.admits(this.#key.id, entry)) return this.#serve(entry, tier, now);
+    if (!this.#coherence.admits(this.#key.id, entry)) return this.#serve(entry, tier, 'postgres', now);
     this.#memory?.put(this.#key, entry);
     // What Redis holds may be newer than this answer: a fill must not go back behind it.
     const fills = found?.seen !== undefined && (found.entry?.revision ?? -1) <= entry.revision;
     const how = tier === 'redis' ? 'restamp' : 'fill';
-    return this.#serve(entry, tier, now, fills ? { how, seen: found.seen } : undefined);
+    return this.#serve(entry, tier, 'postgres', now, fills ? { how, seen: found.seen } : undefined);
   }
 
   /** Postgres cannot be asked: what is held may be served for a while, and says so. */
@@ -130,14 +132,20 @@ export class LoadSteps<E extends Reading, S> {
     // Asked again: while Postgres was silent, the bus may have told of something newer.
     if (held === undefined || staleIfErrorMs === 0 || this.#coherence.outdated(this.#key.id, held)) return undefined;
     if (now - this.#coherence.knownLatestAt(held) > maxStalenessMs + staleIfErrorMs) return undefined;
-    return { do: 'serve', entry: held, tier, stale: true, leave: undefined, news: undefined };
+    return { do: 'serve', entry: held, tier, stale: true, asked: 'postgres', leave: undefined, news: undefined };
   }
 
-  #serve(entry: E, tier: Serve<E, S>['tier'], now: number, leave?: Serve<E, S>['leave']): Serve<E, S> {
+  #serve(
+    entry: E,
+    tier: Serve<E, S>['tier'],
+    asked: Serve<E, S>['asked'],
+    now: number,
+    leave?: Serve<E, S>['leave'],
+  ): Serve<E, S> {
     const { era } = this.#coherence;
     const news = this.#coherence.show(this.#key.id, entry.revision, now);
     const renew = this.#coherence.era !== era;
-    return { do: 'serve', entry, tier, stale: false, leave, news: news ? { renew } : undefined };
+    return { do: 'serve', entry, tier, stale: false, asked, leave, news: news ? { renew } : undefined };
   }
 
   #askPostgres(now: number): AskPostgres<E> {

@@ -2,6 +2,7 @@
  * The tables themselves, for operations that look at many rows: a few connections, patient, with the schema of this
  * version. Throws only the errors of errors.ts.
  */
+import type { ClientConfig } from 'pg';
 import { type LoRAStorageOptions, parseOptions } from '../options.js';
 import { Database, type Session, type Statement, statement } from '../postgres/database.js';
 import { checkSchema } from '../postgres/schema.js';
@@ -16,11 +17,7 @@ export class Tables implements Session {
 
   /** postgres: a URL, a pg PoolConfig or a pg Pool; DATABASE_URL where it is left out. timeoutMs: of each statement. */
   static async open(postgres: LoRAStorageOptions['postgres'], timeoutMs: number): Promise<Tables> {
-    const { primary } = parseOptions({ ...(postgres === undefined ? {} : { postgres }) }).postgres;
-    if (typeof primary === 'string' && primary.startsWith('embedded:')) {
-      throw new TypeError(`this needs the URL of a running server: '${primary}' is started by LoRAStorage.open()`);
-    }
-    const tables = new Tables(new Database(primary, { timeoutMs, maxQueue: 1000 }));
+    const tables = Tables.openUnchecked(postgres, timeoutMs);
     try {
       await checkSchema((text) => tables.rows(statement('check_schema', text), []));
       return tables;
@@ -28,6 +25,20 @@ export class Tables implements Session {
       await tables.close();
       throw error;
     }
+  }
+
+  /** The same of whatever is there, for whoever finds out what that is. */
+  static openUnchecked(postgres: LoRAStorageOptions['postgres'], timeoutMs: number): Tables {
+    const { primary } = parseOptions({ ...(postgres === undefined ? {} : { postgres }) }).postgres;
+    if (typeof primary === 'string' && primary.startsWith('embedded:')) {
+      throw new TypeError(`this needs the URL of a running server: '${primary}' is started by LoRAStorage.open()`);
+    }
+    return new Tables(new Database(primary, { timeoutMs, maxQueue: 1000 }));
+  }
+
+  /** Where it connects to, for a connection of one's own. */
+  get config(): ClientConfig {
+    return this.#database.config;
   }
 
   async rows<Row extends unknown[]>(asked: Statement, values: readonly unknown[]): Promise<Row[]> {

@@ -40,6 +40,8 @@ interface AttachableConnection {
 export class BinaryClient extends pg.Client {
   /** Set once by the pool, after known bytes came back unchanged. */
   binaryResults = false;
+  /** Set with it: a pooler stands between this client and the server. */
+  pooled = false;
 
   constructor(config?: pg.ClientConfig) {
     super(config);

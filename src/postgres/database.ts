@@ -9,6 +9,8 @@ import { StorageOverloadedError } from '../errors.js';
 import { isPool, type PostgresSource } from '../options.js';
 import { BinaryClient } from './binary-client.js';
 import { BUSY_POOL, BusyPoolError, isBusyPool, isConnectionState, sqlState, UnreachableError } from './failure.js';
+import { lockBudget, ownPool } from './own-pool.js';
+import { isPooled } from './pooler.js';
 import { columnTypes } from './wire.js';
 
 /** A prepared statement. `types` decide what its columns become; see wire.ts. */
@@ -22,15 +24,21 @@ export interface Session {
   rows<Row extends unknown[]>(statement: Statement, values: readonly unknown[]): Promise<Row[]>;
 }
 
+export interface PoolState {
+  /** Connections there are, those being opened included, and how many there may be. */
+  readonly size: number;
+  readonly max: number;
+  readonly idle: number;
+  /** Calls that have no connection yet. */
+  readonly waiting: number;
+}
+
 const PLAIN = columnTypes();
 
 /** A statement whose columns need no decoder of their own. */
 export function statement(name: string, text: string, types = PLAIN): Statement {
   return { name: `lora_store_${name}`, text, types };
 }
-
-const PROBE = Buffer.from([0x00, 0xff, 0x80, 0xc3, 0x28, 0x5c]);
-const PROBE_TEXT = `select decode('${PROBE.toString('hex')}', 'hex')`;
 
 /** How long a server may take to say goodbye. */
 const GOODBYE_MS = 500;
@@ -43,6 +51,7 @@ export class Database implements Session {
   readonly #timeoutMs: number;
   readonly #maxQueue: number;
   readonly #target: string;
+  #pooled: boolean | undefined;
 
   constructor(source: PostgresSource, limits: { timeoutMs: number; maxQueue: number }) {
     this.#own = !isPool(source);
@@ -58,6 +67,16 @@ export class Database implements Session {
   /** Where this pool connects to, for a connection of one's own (LISTEN). */
   get config(): pg.ClientConfig {
     return connectionOf(this.#pool.options);
+  }
+
+  /** Whether a pooler stands between us and the server: then no session is ours. Known once a call was answered. */
+  get pooled(): boolean {
+    return this.#pooled === true;
+  }
+
+  get pool(): PoolState {
+    const { totalCount, idleCount, waitingCount, options } = this.#pool;
+    return { size: totalCount, max: options.max, idle: idleCount, waiting: waitingCount };
   }
 
   /** One round trip. */
@@ -84,6 +103,7 @@ export class Database implements Session {
       let committing = false;
       try {
         await session.rows(BEGIN, []);
+        if (this.pooled) await session.rows(BUDGETS, [String(lockBudget(this.#timeoutMs)), String(this.#timeoutMs)]);
         const result = await work(session);
         committing = true;
         await session.rows(COMMIT, []);
@@ -135,6 +155,8 @@ export class Database implements Session {
       rows: async <Row extends unknown[]>(statement: Statement, values: readonly unknown[]) => {
         const query = {
           ...statement,
+          // Prepared under a name it would be on one of the pooler's sessions, and asked for on another.
+          name: this.#pooled === false ? statement.name : undefined,
           values: values as unknown[],
           binary,
           rowMode: 'array' as const,
@@ -151,6 +173,11 @@ export class Database implements Session {
       },
     };
     try {
+      if (client instanceof BinaryClient) this.#pooled = client.pooled;
+      else if (this.#pooled === undefined) {
+        const [row] = await session.rows<[pid: number]>(BACKEND, []);
+        this.#pooled = isPooled(client, row?.[0]);
+      }
       return await work(session);
     } finally {
       client.off('error', ignore);
@@ -176,6 +203,12 @@ export class Database implements Session {
   }
 }
 
+const BACKEND = statement('backend', 'select pg_backend_pid()');
+/** For this transaction alone: what is set for a session of the pooler's would come upon whoever gets it next. */
+const BUDGETS = statement(
+  'budgets',
+  `select set_config('lock_timeout', $1, true), set_config('statement_timeout', $2, true)`,
+);
 const BEGIN = statement('begin', 'begin isolation level read committed');
 const COMMIT = statement('commit', 'commit');
 const ROLLBACK = statement('rollback', 'rollback');
@@ -191,34 +224,6 @@ export function checkedConfig(option: string, source: string | pg.PoolConfig): p
       `option ${option} cannot be read: check host, port and files it names, and write special characters of the password as %XX`,
     );
   }
-}
-
-function ownPool(config: pg.PoolConfig, timeoutMs: number): pg.Pool {
-  const pool = new pg.Pool({
-    max: 10,
-    application_name: 'lora-store',
-    ...config,
-    connectionTimeoutMillis: timeoutMs,
-    Client: BinaryClient,
-    onConnect: (client) => prepare(client as BinaryClient, timeoutMs),
-  });
-  // An idle connection that dies is removed by the pool; the next call opens another. Without a listener it would end the process.
-  pool.on('error', ignore);
-  return pool;
-}
-
-/** Session settings, and the probe: does bytea arrive whole in binary here? */
-async function prepare(client: BinaryClient, timeoutMs: number): Promise<void> {
-  // Half the budget for locks, so that the caller hears which lock it was and not that time ran out.
-  const lockMs = Math.max(1, Math.floor(timeoutMs / 2));
-  const settings = {
-    text: `set default_transaction_isolation = 'read committed'; set lock_timeout = ${lockMs}; set statement_timeout = ${timeoutMs}`,
-    query_timeout: timeoutMs,
-  };
-  await client.query(settings);
-  const probe = { text: PROBE_TEXT, rowMode: 'array' as const, binary: true, queryMode: 'extended', types: PLAIN };
-  const { rows } = await client.query<[Buffer]>({ ...probe, query_timeout: timeoutMs } as typeof probe);
-  client.binaryResults = rows[0]?.[0].equals(PROBE) ?? false;
 }
 
 /** A pool may wait for ever; a connection that comes too late is given back. */

@@ -50,7 +50,27 @@ export function isBusyPool(error: unknown): boolean {
   return message?.startsWith(BUSY_POOL) === true || message === 'timeout exceeded when trying to connect';
 }
 
+/** What to do where the two sides do not agree on TLS; undefined: that was not it. authority: the setting that names one. */
+export function tlsFailure(cause: unknown, authority = 'sslrootcert or ssl.ca'): string | undefined {
+  const { code = '', message = String(cause) } = cause as { code?: string; message?: string };
+  if (/SELF_SIGNED_CERT|UNABLE_TO_(VERIFY|GET_ISSUER)|CERT_UNTRUSTED/.test(code)) {
+    return `its certificate is signed by nobody whom this process trusts; name its authority with ${authority}`;
+  }
+  if (code === 'ERR_TLS_CERT_ALTNAME_INVALID') {
+    return 'its certificate is for another host; connect by a name that it holds';
+  }
+  if (message === 'The server does not support SSL connections') {
+    return 'it speaks no TLS; set ssl = on there, or leave sslmode out';
+  }
+  if (code === '28000' && message.endsWith(', no encryption')) {
+    return 'its pg_hba.conf does not let this user in without TLS; add sslmode=verify-full, or a line there';
+  }
+  return undefined;
+}
+
 function why(cause: unknown): string {
+  const tls = tlsFailure(cause);
+  if (tls !== undefined) return tls;
   const { code, message = String(cause) } = cause as { code?: string; message?: string };
   switch (code) {
     case '28P01':

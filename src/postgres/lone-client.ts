@@ -2,6 +2,8 @@
 import pg from 'pg';
 import { StorageUnavailableError } from '../errors.js';
 import { isPool, type PostgresSource } from '../options.js';
+import { tlsFailure } from './failure.js';
+import { leadsToPooler } from './pooler.js';
 import type { Query } from './schema.js';
 
 export interface Connection {
@@ -50,6 +52,15 @@ function newClient(source: string | pg.PoolConfig): pg.Client {
   }
 }
 
+/**
+ * Rejects where a pooler is between: the lock that keeps two migrations apart belongs to a session, and would stay behind
+ * on one of the pooler's.
+ */
+export async function refusePooler(client: pg.ClientBase): Promise<void> {
+  if (!(await leadsToPooler(client))) return;
+  throw new TypeError('option postgres leads to a pooler: migrate with the URL of the server itself');
+}
+
 /** For checkSchema(). */
 export function rowsOf(client: pg.ClientBase): Query {
   return async (text) => (await client.query<unknown[]>({ text, rowMode: 'array' })).rows;
@@ -57,9 +68,11 @@ export function rowsOf(client: pg.ClientBase): Query {
 
 export function unreachable(error: unknown, where: string): StorageUnavailableError {
   const { code, message } = error as { code?: unknown; message?: unknown };
-  const text = /^28/.test(String(code))
-    ? `authentication failed at Postgres ${where}: correct the user or password`
-    : `cannot reach Postgres at ${where}: ${message || code}`;
+  const tls = tlsFailure(error);
+  const text =
+    tls === undefined && /^28/.test(String(code))
+      ? `authentication failed at Postgres ${where}: correct the user or password`
+      : `cannot reach Postgres at ${where}: ${tls ?? (message || code)}`;
   return new StorageUnavailableError(text, { cause: error });
 }
 

@@ -8,7 +8,7 @@ import { runner } from 'node-pg-migrate';
 import type pg from 'pg';
 import { SchemaError } from '../errors.js';
 import type { PostgresSource } from '../options.js';
-import { connect, rowsOf, unreachable } from './lone-client.js';
+import { connect, refusePooler, rowsOf, unreachable } from './lone-client.js';
 import { checkSchema } from './schema.js';
 
 export interface MigrateOptions {
@@ -36,6 +36,7 @@ export async function migrate(options: MigrateOptions = {}): Promise<string[]> {
   const { client, where, release } = await connect(source);
   let alive = true;
   try {
+    await refusePooler(client);
     const ran = await runner({
       dbClient: client,
       dir: DIRECTORY,
@@ -53,7 +54,7 @@ export async function migrate(options: MigrateOptions = {}): Promise<string[]> {
     if (direction === 'up' && count === undefined) await checkResult(client);
     return ran.map(({ name }) => name);
   } catch (error) {
-    if (error instanceof SchemaError) throw error;
+    if (error instanceof SchemaError || error instanceof TypeError) throw error;
     // The runner wraps some errors and keeps only their text: asking is the way to know whether the connection was lost.
     alive = await client.query('rollback').then(
       () => true,

@@ -2,8 +2,9 @@
  * What happened, told twice: to listeners of storage.on(), and on diagnostics_channel 'lora-store:<event>' for whoever
  * watches the whole process.
  */
-import { channel } from 'node:diagnostics_channel';
 import { EventEmitter } from 'node:events';
+import { eventChannels } from './channels.js';
+import type { LoRAStorage } from './lora-storage.js';
 
 export type Tier = 'memory' | 'redis' | 'postgres';
 
@@ -17,7 +18,7 @@ export interface StorageEvents {
   corrupt: [{ userId: string; adapterName: string; tier: Tier; reason: string }];
   /** loadAdapterOr used its fallback. */
   fallback: [{ userId: string; adapterName: string; cause: Error }];
-  /** What memory held of an adapter is no longer the latest. */
+  /** What memory held of an adapter is no longer the latest; of a deletion also where a load has found nothing before. */
   invalidated: [{ userId: string; adapterName: string; revision: number; via: 'bus' | 'change-feed' | 'self' }];
 }
 
@@ -25,6 +26,8 @@ export type EventName = keyof StorageEvents;
 
 export class Events {
   readonly #emitter = new EventEmitter();
+  /** Whose events these are, for those who listen to all; undefined while it opens. */
+  storage: LoRAStorage | undefined;
 
   on<E extends EventName>(event: E, listener: (...args: StorageEvents[E]) => void): void {
     this.#emitter.on(event, listener as (...args: unknown[]) => void);
@@ -35,7 +38,8 @@ export class Events {
   }
 
   emit<E extends EventName>(event: E, ...args: StorageEvents[E]): void {
-    channel(`lora-store:${event}`).publish(args[0]);
+    const channel = eventChannels[event];
+    if (channel.hasSubscribers) channel.publish({ ...args[0], storage: this.storage });
     try {
       this.#emitter.emit(event, ...args);
     } catch (error) {

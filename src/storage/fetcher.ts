@@ -20,6 +20,8 @@ export interface Loaded {
   readonly tier: Tier;
   /** Served although it could not be verified. */
   readonly stale: boolean;
+  /** The furthest that was asked; 'memory': there was no I/O. */
+  readonly asked: Tier;
 }
 
 export interface FetchParts {
@@ -48,22 +50,29 @@ interface Asking extends Begun {
   next: AskPostgres<Entry>;
 }
 
+/** exact: not from a copy whose weights were rounded, so not from Redis. warming: memory pushes nothing out for it. */
+export type Manner = 'usual' | 'exact' | 'warming';
+
 export class Fetcher {
   readonly #parts: FetchParts;
-  readonly #exactMemory: Held<Entry> | undefined;
+  readonly #memory: Readonly<Record<Manner, Held<Entry> | undefined>>;
   readonly #detach: (key: Key) => void;
 
   /** detach: loads under way of this key answer only those who wait already. */
   constructor(parts: FetchParts, detach: (key: Key) => void) {
     this.#parts = parts;
-    this.#exactMemory = parts.memory && withoutRounded(parts.memory);
+    const { memory } = parts;
+    this.#memory = {
+      usual: memory,
+      exact: memory && withoutRounded(memory),
+      warming: memory && withoutDisplacing(memory),
+    };
     this.#detach = detach;
   }
 
-  /** exact: not from a copy whose weights were rounded, so not from Redis. */
-  async one(key: Key, exact = false): Promise<Loaded> {
+  async one(key: Key, manner: Manner = 'usual'): Promise<Loaded> {
     const { redis, postgres } = this.#parts;
-    const steps = this.#steps(key, exact);
+    const steps = this.#steps(key, manner);
     const redisUntil = redis?.deadline();
     let next = steps.begin(performance.now());
     if (next.do === 'read redis' && redis !== undefined)
@@ -76,9 +85,9 @@ export class Fetcher {
   }
 
   /** A fetch for each, whose questions go out together. Each ends for itself: what Redis has does not wait for Postgres. */
-  many(keys: readonly Key[], exact = false): Promise<Loaded>[] {
+  many(keys: readonly Key[], manner: Manner = 'usual'): Promise<Loaded>[] {
     if (keys.length === 0) return [];
-    const begun = this.#readRedis(keys, exact);
+    const begun = this.#readRedis(keys, manner);
     const answers = begun.then((all) => this.#askPostgres(all));
     const fetches = keys.map(async (key, i) => {
       const one = (await begun)[i] as Begun;
@@ -94,10 +103,10 @@ export class Fetcher {
   }
 
   /** The Redis half of a fetch of many. */
-  async #readRedis(keys: readonly Key[], exact: boolean): Promise<Begun[]> {
+  async #readRedis(keys: readonly Key[], manner: Manner): Promise<Begun[]> {
     const now = performance.now();
     const begun = keys.map((key): Begun => {
-      const steps = this.#steps(key, exact);
+      const steps = this.#steps(key, manner);
       return { key, steps, next: steps.begin(now) };
     });
     const reading = begun.filter(({ next }) => next.do === 'read redis');
@@ -136,10 +145,10 @@ export class Fetcher {
     }
   }
 
-  #steps(key: Key, exact: boolean): Steps {
+  #steps(key: Key, manner: Manner): Steps {
     const { coherence, redis, maxStalenessMs, staleIfErrorMs } = this.#parts;
-    const [memory, asksRedis] = exact ? [this.#exactMemory, false] : [this.#parts.memory, redis !== undefined];
-    return new LoadSteps(key, coherence, memory, { redis: asksRedis, maxStalenessMs, staleIfErrorMs });
+    const asksRedis = redis !== undefined && manner !== 'exact';
+    return new LoadSteps(key, coherence, this.#memory[manner], { redis: asksRedis, maxStalenessMs, staleIfErrorMs });
   }
 
   #fromRedis(key: Key, served: Serve<Entry, Buffer>): Loaded {
@@ -189,6 +198,19 @@ function withoutRounded(memory: MemoryTier): Held<Entry> {
       return entry?.record?.rounded ? undefined : entry;
     },
     put: (key, entry) => memory.put(key, entry),
+    dropBelow: (key, revision) => memory.dropBelow(key, revision),
+    unverify: (key) => memory.unverify(key),
+  };
+}
+
+/** `memory`, which takes only what it has room for. */
+function withoutDisplacing(memory: MemoryTier): Held<Entry> {
+  return {
+    get: (userId, adapterName) => memory.get(userId, adapterName),
+    put(key, entry) {
+      if (memory.hasRoom(key, entry)) memory.put(key, entry);
+      else memory.dropBelow(key, entry.revision);
+    },
     dropBelow: (key, revision) => memory.dropBelow(key, revision),
     unverify: (key) => memory.unverify(key),
   };

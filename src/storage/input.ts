@@ -3,6 +3,7 @@ import type { Weights } from '../adapter/record.js';
 import { parseAdapterName, parseUserId } from '../adapter/user-id.js';
 import { type Key, keyOf } from '../coherence/key.js';
 import { InvalidAdapterError } from '../errors.js';
+import type { PruneOptions } from './prune.js';
 
 export const DEFAULT_NAME = 'default';
 
@@ -42,9 +43,26 @@ export function parseDays(days: number): number {
   throw new InvalidAdapterError(`olderThanDays is a number of days from 0, not ${String(days)}`);
 }
 
+export const PRUNE_OPTIONS = ['userId', 'fromUserId', 'signal', 'onProgress'] as const;
+
+export function parsePrune({ userId, fromUserId, signal, onProgress }: PruneOptions): PruneOptions {
+  return {
+    ...(userId === undefined ? {} : { userId: parseUserId(userId) }),
+    ...(fromUserId === undefined ? {} : { fromUserId: parseUserId(fromUserId) }),
+    ...(signal === undefined ? {} : { signal }),
+    ...(onProgress === undefined ? {} : { onProgress }),
+  };
+}
+
 /** Milliseconds that a timer can wait, or undefined. */
 export function parseBudget(budgetMs: number | undefined): number | undefined {
   return budgetMs === undefined ? undefined : whole('budgetMs', budgetMs, 0);
+}
+
+/** Undefined: no bound. */
+export function parsePerSecond(perSecond: number | undefined): void {
+  if (perSecond === undefined || (Number.isFinite(perSecond) && perSecond > 0)) return;
+  throw new InvalidAdapterError(`perSecond is a number above 0, not ${String(perSecond)}`);
 }
 
 /** The options of a call, none of them misspelled: an expectedVersion that is overlooked guards nothing. */

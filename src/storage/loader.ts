@@ -2,11 +2,15 @@
  * One load: memory if its entry counts; otherwise one flight per key, whoever asks, alone or among many. What a flight does
  * is in fetcher.ts.
  */
+import type { AdapterRecord } from '../adapter/record.js';
 import { Flights } from '../coherence/flight.js';
 import type { Key } from '../coherence/key.js';
 import { AdapterCorruptError } from '../errors.js';
 import type { Entry } from '../tiers/entry.js';
-import { Fetcher, type FetchParts, type Loaded } from './fetcher.js';
+import { Fetcher, type FetchParts, type Loaded, type Manner } from './fetcher.js';
+
+/** An entry that has a body. */
+export type Hit = Entry & { readonly record: AdapterRecord };
 
 export class Loader {
   readonly #parts: FetchParts;
@@ -24,11 +28,11 @@ export class Loader {
   }
 
   /** An adapter that memory may serve now, counted as a hit; undefined where load() has to be asked. */
-  hit(userId: string, adapterName: string): Entry | undefined {
+  hit(userId: string, adapterName: string): Hit | undefined {
     const entry = this.peek(userId, adapterName);
     if (entry?.record === undefined) return undefined;
     if (this.#parts.memory !== undefined) this.#parts.memory.hits++;
-    return entry;
+    return entry as Hit;
   }
 
   /** What memory may serve now. No I/O, no promise. */
@@ -42,7 +46,7 @@ export class Loader {
   load(key: Key, signal?: AbortSignal): Promise<Loaded> {
     if (signal?.aborted) return Promise.reject(signal.reason);
     const entry = this.#look(key);
-    if (entry !== undefined) return Promise.resolve({ entry, tier: 'memory', stale: false });
+    if (entry !== undefined) return Promise.resolve({ entry, tier: 'memory', stale: false, asked: 'memory' });
     return this.#flights.join(key.id, () => this.#parts.tasks.track(this.#fetcher.one(key)), signal);
   }
 
@@ -50,18 +54,18 @@ export class Loader {
    * One round trip per tier for all that nobody asks for already. result[i] answers keys[i]; a key given twice is asked
    * for once, and whoever loads one of them meanwhile joins its flight.
    */
-  async loadMany(keys: readonly Key[]): Promise<(Loaded | AdapterCorruptError)[]> {
+  async loadMany(keys: readonly Key[], manner: Manner = 'usual'): Promise<(Loaded | AdapterCorruptError)[]> {
     const answers = new Map<string, Loaded | AdapterCorruptError>();
     const landing: [id: string, landed: Promise<Loaded>][] = [];
     const cold: Key[] = [];
     for (const key of new Map(keys.map((key) => [key.id, key])).values()) {
       const entry = this.#look(key);
       const underWay = entry === undefined ? this.#flights.underWay(key.id) : undefined;
-      if (entry !== undefined) answers.set(key.id, { entry, tier: 'memory', stale: false });
+      if (entry !== undefined) answers.set(key.id, { entry, tier: 'memory', stale: false, asked: 'memory' });
       else if (underWay !== undefined) landing.push([key.id, underWay]);
       else cold.push(key);
     }
-    for (const [i, fetching] of this.#fetcher.many(cold).entries()) {
+    for (const [i, fetching] of this.#fetcher.many(cold, manner).entries()) {
       const { id } = cold[i] as Key;
       landing.push([id, this.#flights.start(id, fetching)]);
     }
@@ -75,7 +79,11 @@ export class Loader {
   async loadExact(key: Key, signal?: AbortSignal): Promise<Loaded> {
     const loaded = await this.load(key, signal);
     if (!loaded.entry.record?.rounded) return loaded;
-    return await this.#flights.join(exactId(key), () => this.#parts.tasks.track(this.#fetcher.one(key, true)), signal);
+    return await this.#flights.join(
+      exactId(key),
+      () => this.#parts.tasks.track(this.#fetcher.one(key, 'exact')),
+      signal,
+    );
   }
 
   /** loadMany() in the same way, in one more round trip. */
@@ -84,7 +92,7 @@ export class Loader {
     const rounded = keys.filter((_, i) => (loaded[i] as Partial<Loaded>).entry?.record?.rounded);
     if (rounded.length === 0) return loaded;
     const cold = [...new Map(rounded.map((key) => [key.id, key])).values()];
-    const fetched = await Promise.all(this.#fetcher.many(cold, true).map((fetching) => fetching.catch(onlyCorrupt)));
+    const fetched = await Promise.all(this.#fetcher.many(cold, 'exact').map((fetching) => fetching.catch(onlyCorrupt)));
     const answers = new Map(cold.map((key, i) => [key.id, fetched[i] as Loaded | AdapterCorruptError]));
     return keys.map((key, i) => answers.get(key.id) ?? (loaded[i] as Loaded | AdapterCorruptError));
   }

@@ -14,18 +14,17 @@ import {
   parseOptions,
   type ResolvedOptions,
 } from '../options.js';
-import { checkedConfig, connectionOf, Database, statement } from '../postgres/database.js';
+import { checkedConfig, connectionOf, Database } from '../postgres/database.js';
 import { startEmbeddedPostgres } from '../postgres/embedded.js';
 import { migrate } from '../postgres/migrate.js';
-import { checkSchema } from '../postgres/schema.js';
 import { GuardedMemoryTier } from '../tiers/guarded-memory.js';
 import { MemoryTier } from '../tiers/memory.js';
 import { PostgresTier } from '../tiers/postgres.js';
-import { readFailure } from '../tiers/postgres-errors.js';
 import { FORMAT, RedisTier } from '../tiers/redis.js';
 import { connectRedis } from '../tiers/redis-client.js';
-import { WHICH_SERVER } from '../tiers/statements.js';
+import { checkDatabase, expectSameServer, refusePooler } from './database-checks.js';
 import { Events, type StorageEvents } from './events.js';
+import { HotKeys } from './hot-keys.js';
 import { Invalidation } from './invalidation.js';
 import { Loader } from './loader.js';
 import { Tasks } from './tasks.js';
@@ -38,10 +37,12 @@ export interface Parts {
   readonly redis: RedisTier | undefined;
   readonly postgres: PostgresTier;
   readonly bus: Bus | undefined;
+  readonly feed: ChangeFeed | undefined;
   readonly loader: Loader;
   readonly writer: Writer;
   readonly events: Events;
   readonly tasks: Tasks;
+  readonly hotKeys: HotKeys | undefined;
   close(): Promise<void>;
 }
 
@@ -86,12 +87,16 @@ async function build(options: ResolvedOptions, closers: Closer[], close: () => P
   const busReport = report('bus');
   let redis: RedisTier | undefined;
   let bus: Bus | undefined;
+  let explain = (failure: Error) => failure;
   if (options.redis !== undefined) {
     const connections = await connectRedis(options.redis, redisTimeoutMs);
     closers.push(() => connections.close());
+    explain = connections.explain;
     const limits = { namespace, timeoutMs: redisTimeoutMs, ttlMs: redisTtlMs, encoding: options.redisEncoding };
+    const { degraded, recovered } = report('redis');
     redis = new RedisTier(connections.client, limits, {
-      ...report('redis'),
+      degraded: (cause) => degraded(connections.explain(cause)),
+      recovered,
       corrupt: ({ userId, adapterName }, reason) =>
         events.emit('corrupt', { userId, adapterName, tier: 'redis', reason }),
     });
@@ -132,10 +137,20 @@ async function build(options: ResolvedOptions, closers: Closer[], close: () => P
   closers.push(() => bus?.close());
   // Neither may keep a storage from opening: without its ear every load asks Postgres for the head, without its bus the
   // ear tells. Both go on trying, and health() says how they are.
-  await Promise.allSettled([feed?.start(), bus?.start()]);
+  const [ear] = await Promise.allSettled([feed?.start(), bus?.start()]);
+  if (ear.status === 'rejected') refusePooler(ear.reason, options);
   if (options.postgres.direct !== undefined) await expectSameServer(database, coherence);
-  if (bus?.connected === false) busReport.degraded(new Error('Redis has not acknowledged the subscription yet'));
-  return { options, coherence, memory, redis, postgres, bus, loader, writer, events, tasks, close };
+  if (bus?.connected === false)
+    busReport.degraded(explain(new Error('Redis has not acknowledged the subscription yet')));
+  const hotKeys = openHotKeys(options, memory, loader, tasks);
+  if (hotKeys !== undefined) closers.push(() => hotKeys.close());
+  return { options, coherence, memory, redis, postgres, bus, feed, loader, writer, events, tasks, hotKeys, close };
+}
+
+function openHotKeys(options: ResolvedOptions, memory: MemoryTier | undefined, loader: Loader, tasks: Tasks) {
+  const file = options.memory?.hotKeysFile;
+  if (file === undefined || memory === undefined) return undefined;
+  return new HotKeys(file, memory, (keys) => tasks.track(loader.loadMany(keys, 'warming')));
 }
 
 /** Another class, so that whoever needs no guard has nothing of it in the path of a hit. */
@@ -170,21 +185,6 @@ async function resolve(source: PostgresSource, closers: Closer[]): Promise<Postg
   return server.config;
 }
 
-async function checkDatabase(database: Database): Promise<void> {
-  try {
-    await checkSchema((text) => database.rows(statement('check_schema', text), []));
-  } catch (error) {
-    throw readFailure(error);
-  }
-}
-
 function directConfig(source: PostgresSource) {
   return isPool(source) ? connectionOf(source.options) : checkedConfig('postgres.direct', source);
-}
-
-/** NOTIFY stays within its database: an ear in another one hears nothing and would look alive. */
-async function expectSameServer(database: Database, coherence: Coherence): Promise<void> {
-  const [row] = await database.rows<[server: number]>(WHICH_SERVER, []);
-  if (coherence.hears === undefined || coherence.hears === row?.[0]) return;
-  throw new TypeError('option postgres.direct leads to another database than postgres.primary: name the same one');
 }

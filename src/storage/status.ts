@@ -1,4 +1,6 @@
-/** How the parts of a storage object are: counters for dashboards, and a health check that asks. */
+/** How the parts of a storage object are: numbers for dashboards, and a health check that asks. */
+import type { PoolState } from '../postgres/database.js';
+import type { BreakerState } from '../tiers/breaker.js';
 import { PING } from '../tiers/statements.js';
 import type { Parts } from './open.js';
 
@@ -12,22 +14,55 @@ export interface Health {
 }
 
 export interface CacheStats {
-  readonly memory: { hits: number; misses: number; entries: number; bytes: number; evictions: number };
-  readonly redis: { hits: number; misses: number; errors: number; timeouts: number; fenced: number; corrupt: number };
+  readonly memory: {
+    hits: number;
+    misses: number;
+    entries: number;
+    bytes: number;
+    maxBytes: number;
+    evictions: number;
+  };
+  readonly redis: {
+    hits: number;
+    misses: number;
+    errors: number;
+    timeouts: number;
+    fenced: number;
+    corrupt: number;
+    /** 'open': Redis is left alone after a failure. */
+    breaker: BreakerState;
+  };
   /** loads: bodies fetched. */
-  readonly postgres: { loads: number; errors: number };
-  readonly bus: { connected: boolean; received: number; published: number; reconnects: number };
+  readonly postgres: { loads: number; errors: number; breaker: BreakerState; pool: PoolState };
+  readonly bus: {
+    connected: boolean;
+    received: number;
+    published: number;
+    reconnects: number;
+    /** How long this node's message to itself took last; undefined while none has come back. */
+    lagMs: number | undefined;
+  };
+  readonly changeFeed: {
+    /** Its lease runs: memory answers by itself. */
+    live: boolean;
+    reconnects: number;
+    /** Since the last heartbeat that came back was sent; undefined without a change feed. */
+    heartbeatAgeMs: number | undefined;
+  };
   /** Loads that joined another's flight. */
   readonly coalesced: number;
 }
 
-export function cacheStats({ memory, redis, postgres, bus, loader }: Parts): CacheStats {
+export function cacheStats({ coherence, memory, redis, postgres, bus, feed, loader }: Parts): CacheStats {
+  const now = performance.now();
+  const { provenAt } = coherence;
   return {
     memory: {
       hits: memory?.hits ?? 0,
       misses: memory?.misses ?? 0,
       entries: memory?.entries ?? 0,
       bytes: memory?.bytes ?? 0,
+      maxBytes: memory?.maxBytes ?? 0,
       evictions: memory?.evictions ?? 0,
     },
     redis: {
@@ -37,13 +72,20 @@ export function cacheStats({ memory, redis, postgres, bus, loader }: Parts): Cac
       timeouts: redis?.timeouts ?? 0,
       fenced: redis?.fenced ?? 0,
       corrupt: redis?.corrupt ?? 0,
+      breaker: redis?.breaker ?? 'closed',
     },
-    postgres: { loads: postgres.loads, errors: postgres.errors },
+    postgres: { loads: postgres.loads, errors: postgres.errors, breaker: postgres.breaker, pool: postgres.pool },
     bus: {
       connected: bus?.connected ?? false,
       received: bus?.received ?? 0,
       published: bus?.published ?? 0,
       reconnects: bus?.reconnects ?? 0,
+      lagMs: bus?.lagMs,
+    },
+    changeFeed: {
+      live: coherence.live(now),
+      reconnects: feed?.reconnects ?? 0,
+      heartbeatAgeMs: provenAt === undefined ? undefined : now - provenAt,
     },
     coalesced: loader.coalesced,
   };

@@ -7,7 +7,7 @@ import type { AdapterRecord } from '../adapter/record.js';
 import type { Bus } from '../coherence/bus.js';
 import type { Changes } from '../coherence/changes.js';
 import type { Asked } from '../coherence/head.js';
-import { type Key, keyOf } from '../coherence/key.js';
+import type { Key } from '../coherence/key.js';
 import { StorageUnavailableError } from '../errors.js';
 import type { Statement } from '../postgres/database.js';
 import type { Entry } from '../tiers/entry.js';
@@ -15,6 +15,7 @@ import type { MemoryTier } from '../tiers/memory.js';
 import type { PostgresTier, Written } from '../tiers/postgres.js';
 import type { RedisTier } from '../tiers/redis.js';
 import type { Invalidation } from './invalidation.js';
+import { adapterPages, distinctKeys, type PruneOptions } from './prune.js';
 import type { Tasks } from './tasks.js';
 
 /** Rows a deletion removes at a time, so that none holds its locks for long. */
@@ -82,18 +83,33 @@ export class Writer {
     );
   }
 
-  /** Deletes in batches until one comes back short. `touchesLatest`: the heads may have changed too. */
-  async deleteInBatches(statement: Statement, values: readonly unknown[], touchesLatest: boolean): Promise<number> {
+  /**
+   * Deletes what `statement` chooses of each adapter, in batches. Short of rows is a batch that chose few, not one whose
+   * rows somebody else deleted first. `touchesLatest`: the heads may have changed too.
+   */
+  async prune(
+    statement: Statement,
+    values: readonly unknown[],
+    touchesLatest: boolean,
+    { signal, onProgress, ...range }: PruneOptions,
+  ): Promise<number> {
     const { postgres } = this.#parts;
-    for (let deleted = 0; ; ) {
-      const rows = await postgres.deleteBatch(statement, [...values, BATCH_ROWS]);
-      deleted += rows.length;
-      if (touchesLatest && rows.length > 0) {
-        const keys = new Map(rows.map(([userId, name]) => keyOf(userId, name)).map((key) => [key.id, key]));
-        for (const written of await postgres.heads([...keys.values()])) this.#changed(written);
+    let [adapters, deleted] = [0, 0];
+    for await (const page of adapterPages((asked, given) => postgres.query(asked, given), range)) {
+      adapters += page.names.length;
+      for (let chosen = BATCH_ROWS; chosen === BATCH_ROWS; ) {
+        signal?.throwIfAborted();
+        const rows = await postgres.deleteBatch(statement, [page.userIds, page.names, ...values, BATCH_ROWS]);
+        const gone = rows.filter(([, , isGone]) => isGone);
+        chosen = rows.length;
+        deleted += gone.length;
+        if (touchesLatest && gone.length > 0) {
+          for (const written of await postgres.heads(distinctKeys(gone))) this.#changed(written);
+        }
+        onProgress?.({ adapters, deleted, userId: page.lastUserId });
       }
-      if (rows.length < BATCH_ROWS) return deleted;
     }
+    return deleted;
   }
 
   #sending(key: Key): Asked {

@@ -27,6 +27,14 @@ export interface BreakerOptions {
   readonly longestPauseMs: number;
 }
 
+/** 'half-open': a trial is under way. */
+export type BreakerState = 'closed' | 'half-open' | 'open';
+
+export function breakerState({ state }: CircuitBreakerPolicy): BreakerState {
+  if (state === CircuitState.Closed) return 'closed';
+  return state === CircuitState.HalfOpen ? 'half-open' : 'open';
+}
+
 export function outageBreaker(options: BreakerOptions, events: OutageEvents): CircuitBreakerPolicy {
   // To cockatiel a trial that fails without being handled has succeeded.
   const fails = (error: Error) =>

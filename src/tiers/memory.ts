@@ -40,6 +40,10 @@ export class MemoryTier {
     return this.#lru.size;
   }
 
+  get maxBytes(): number {
+    return this.#lru.maxSize;
+  }
+
   get bytes(): number {
     return this.#lru.calculatedSize;
   }
@@ -77,11 +81,23 @@ export class MemoryTier {
     return undefined;
   }
 
-  /** Drops what is older than `revision`. True: something is held that is not. */
+  /** Whether put() would push nothing out. */
+  hasRoom(key: Key, entry: Entry): boolean {
+    const slot = this.#slot(key);
+    const freed = slot === undefined ? 0 : sizeOf(slot.entry);
+    return this.bytes - freed + sizeOf(entry) <= this.maxBytes;
+  }
+
+  /** Of the adapters that are held, most recently used first. */
+  *keys(): Generator<Key> {
+    for (const { key, entry } of this.#lru.keys()) if (entry.record !== undefined) yield key;
+  }
+
+  /** Drops what is older than `revision`. True: an adapter is held that is not. */
   dropBelow(key: Key, revision: number): boolean {
     const slot = this.#slot(key);
     if (slot === undefined) return false;
-    if (slot.entry.revision >= revision) return true;
+    if (slot.entry.revision >= revision) return slot.entry.record !== undefined;
     this.#lru.delete(slot);
     return false;
   }

@@ -42,7 +42,7 @@ function hint(state: string): string {
     case '25006':
       return '; this server is a standby, connect to the primary';
     case '42501':
-      return '; grant this role the rights on lora_adapters and lora_adapter_heads';
+      return '; give this role the rights of docs/sql/grants.sql';
     case '55P03':
       return '; another session holds the row for too long';
     case '57014':

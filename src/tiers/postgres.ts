@@ -15,9 +15,9 @@ import {
   UserNotFoundError,
   VersionConflictError,
 } from '../errors.js';
-import type { Database, Session, Statement } from '../postgres/database.js';
+import type { Database, PoolState, Session, Statement } from '../postgres/database.js';
 import { BusyPoolError, isRetryable, UnreachableError } from '../postgres/failure.js';
-import { type BreakerOptions, type OutageEvents, outageBreaker } from './breaker.js';
+import { type BreakerOptions, type BreakerState, breakerState, type OutageEvents, outageBreaker } from './breaker.js';
 import { deleteBodies } from './deletion.js';
 import { type Entry, entryOf, restamped } from './entry.js';
 import { readFailure, saveFailure } from './postgres-errors.js';
@@ -58,6 +58,14 @@ export class PostgresTier {
     this.#database = database;
     this.#createMissingUsers = options.createMissingUsers;
     this.#breaker = outageBreaker(BREAKER, events);
+  }
+
+  get breaker(): BreakerState {
+    return breakerState(this.#breaker);
+  }
+
+  get pool(): PoolState {
+    return this.#database.pool;
   }
 
   // ── reads ──
@@ -158,8 +166,8 @@ export class PostgresTier {
     });
   }
 
-  /** One batch of a deletion that returns the (user, name) of each row it removed. */
-  deleteBatch(statement: Statement, values: readonly unknown[]): Promise<[userId: string, adapterName: string][]> {
+  /** One batch of a prune. */
+  deleteBatch(statement: Statement, values: readonly unknown[]): Promise<sql.PrunedRow[]> {
     return this.#write((session) => session.rows(statement, values));
   }
 
@@ -243,7 +251,7 @@ class NothingSaved extends Error {
 }
 
 /** The body if it is this user's and what was saved; its fault, with whose body it is, otherwise. */
-function checked(
+export function checked(
   key: Key,
   version: number,
   body: sql.BodyColumn,

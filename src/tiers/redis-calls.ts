@@ -4,7 +4,7 @@
  */
 import { BrokenCircuitError, type CircuitBreakerPolicy } from 'cockatiel';
 import { DeadlineError, within } from '../deadline.js';
-import { type BreakerOptions, type OutageEvents, outageBreaker } from './breaker.js';
+import { type BreakerOptions, type BreakerState, breakerState, type OutageEvents, outageBreaker } from './breaker.js';
 import { type Asks, Refusals } from './refusals.js';
 
 /** Of a call that had only the rest of a load's time: Redis has just answered that load, if slowly. */
@@ -36,6 +36,10 @@ export class RedisCalls {
     this.#failures = failures;
     this.#refusals = new Refusals(events);
     this.#breaker = outageBreaker(BREAKER, this.#refusals.silence);
+  }
+
+  get breaker(): BreakerState {
+    return breakerState(this.#breaker);
   }
 
   /** The call's result, or undefined after a failure that was counted, and where it was not made at all. */

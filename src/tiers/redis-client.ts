@@ -4,6 +4,7 @@ import type { Socket } from 'node:net';
 import { type Cluster, Redis, type RedisOptions } from 'ioredis';
 import { within } from '../deadline.js';
 import { isRedisClient, type RedisSource } from '../options.js';
+import { tlsFailure } from '../postgres/failure.js';
 
 /** How long opening waits for Redis; afterwards it is a tier that is down and may come up. */
 const CONNECT_MS = 1000;
@@ -11,15 +12,24 @@ const CONNECT_MS = 1000;
 export interface RedisConnections {
   readonly client: Redis | Cluster;
   readonly subscriber: Redis | Cluster;
+  /** Why there is no connection, where `failure` can only say that there is none. */
+  explain(failure: Error): Error;
   close(): Promise<void>;
 }
 
 export async function connectRedis(source: RedisSource, timeoutMs: number): Promise<RedisConnections> {
   const own = !isRedisClient(source);
   const client = own ? ownClient(source, timeoutMs) : source;
+  let broken: Error | undefined;
   // Emitted for every failed attempt to reconnect; the tier reports an outage once, when it costs a call.
+  const note = (error: Error) => {
+    broken = error;
+  };
+  const forget = () => {
+    broken = undefined;
+  };
   const ignore = () => undefined;
-  client.on('error', ignore);
+  client.on('error', note).on('ready', forget);
   // The bus subscribes by itself, and waits for the acknowledgement.
   const subscriber =
     'nodes' in client
@@ -30,9 +40,10 @@ export async function connectRedis(source: RedisSource, timeoutMs: number): Prom
   return {
     client,
     subscriber,
+    explain: (failure) => (broken === undefined ? failure : new Error(`cannot use Redis: ${why(broken)}`)),
     async close() {
       await Promise.all([end(subscriber), own && bye(client, timeoutMs)]);
-      if (!own) client.off('error', ignore);
+      if (!own) client.off('error', note).off('ready', forget);
     },
   };
 }
@@ -69,6 +80,11 @@ function ownClient(source: Exclude<RedisSource, Redis | Cluster>, timeoutMs: num
       'option redis cannot be read: check host and port, and write special characters of the password as %XX',
     );
   }
+}
+
+/** In words alone: the error of a login that failed carries the password. */
+function why(broken: Error & { code?: string }): string {
+  return tlsFailure(broken, 'tls.ca') ?? (broken.message || broken.code || broken.name);
 }
 
 /** Lets what was sent be answered first. */

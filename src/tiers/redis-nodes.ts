@@ -6,7 +6,7 @@
 
 import type { Cluster, Redis } from 'ioredis';
 import { slotOf } from '../coherence/slot.js';
-import type { OutageEvents } from './breaker.js';
+import type { BreakerState, OutageEvents } from './breaker.js';
 import { type Failures, RedisCalls } from './redis-calls.js';
 
 /** Keys that one server answers. */
@@ -39,6 +39,12 @@ export class RedisNodes implements Failures {
     this.#events = events;
     // The slots were asked for anew.
     if ('nodes' in client) client.on('refresh', () => this.#forgetOthers(client));
+  }
+
+  /** Of a cluster, that of the master which is worst off. */
+  get breaker(): BreakerState {
+    const states = [...this.#calls.values()].map(({ breaker }) => breaker);
+    return states.find((state) => state === 'open') ?? states.find((state) => state === 'half-open') ?? 'closed';
   }
 
   /** Of calls that begin now. */

@@ -7,7 +7,7 @@ import { randomBytes } from 'node:crypto';
 import type { Cluster, Redis } from 'ioredis';
 import type { Key } from '../coherence/key.js';
 import { within } from '../deadline.js';
-import type { OutageEvents } from './breaker.js';
+import type { BreakerState, OutageEvents } from './breaker.js';
 import type { Entry } from './entry.js';
 import { decodeEntry, encodeEntry, fillToken, HEADER_BYTES, isFillToken, type RedisEncoding } from './redis-entry.js';
 import { keysThatBegin } from './redis-keys.js';
@@ -93,6 +93,10 @@ export class RedisTier {
 
   get timeouts(): number {
     return this.#nodes.timeouts;
+  }
+
+  get breaker(): BreakerState {
+    return this.#nodes.breaker;
   }
 
   /** Until when a load that begins now may wait for all that it asks of Redis. */

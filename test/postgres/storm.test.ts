@@ -148,7 +148,10 @@ const deleteAll: Write = async (client, user, name) => {
 };
 
 /** All but the newest two versions of every adapter, a few rows at a time. */
-const prune: Write = (client) => sessionOf(client).rows(PRUNE_VERSIONS, [2, null, 5]);
+const prune: Write = (client) => {
+  const keys = USERS.flatMap((user) => NAMES.map((name) => [user, name]));
+  return sessionOf(client).rows(PRUNE_VERSIONS, [keys.map(([user]) => user), keys.map(([, name]) => name), 2, 5]);
+};
 
 /** A copy of the oldest version there is, as the newest. FOR SHARE: or it brings back what a delete is taking away. */
 const rollback: Write = async (client, user, name) => {

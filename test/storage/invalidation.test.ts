@@ -3,7 +3,7 @@
  * the change feed, or by the clock alone.
  */
 import { beforeAll, describe, expect, test } from 'vitest';
-import { encodeAdapter } from '../../src/adapter/codec.js';
+import { encodeAdapter, encodeRecord } from '../../src/adapter/codec.js';
 import { Changes } from '../../src/coherence/changes.js';
 import { Coherence } from '../../src/coherence/head.js';
 import { keyOf } from '../../src/coherence/key.js';
@@ -133,7 +133,7 @@ test('a mass deletion in psql, told as one “*”, empties what a node trusts',
   );
 });
 
-test('late word of the very version that was loaded meanwhile is no event; word of a newer one is', async () => {
+test('late word of the very version that was loaded meanwhile is no event; word of a newer one is, and of a deletion', async () => {
   const events = new Events();
   const memory = new MemoryTier(10_000);
   const coherence = new Coherence({ maxStalenessMs: 1000, changeFeed: true });
@@ -151,7 +151,8 @@ test('late word of the very version that was loaded meanwhile is no event; word 
   events.on('invalidated', ({ revision }) => told.push(revision));
 
   const key = keyOf('00000000-0000-4000-8000-000000000001', 'default');
-  const entry = { record: undefined, version: 0, updatedAt: 0, server: 1, xid: 1, era: 1, verifiedAt: 0 };
+  const record = encodeRecord(smallAdapter(key.userId));
+  const entry = { record, version: 1, updatedAt: 0, server: 1, xid: 1, era: 1, verifiedAt: 0 };
   memory.put(key, { ...entry, revision: 7 });
   invalidation.heard(key, 7, 'bus');
   expect(told).toEqual([]);
@@ -161,5 +162,9 @@ test('late word of the very version that was loaded meanwhile is no event; word 
   expect(memory.get(key.userId, key.adapterName)).toBeUndefined();
   invalidation.heard(key, 8, 'bus');
   expect(told).toEqual([8]);
+  memory.put(key, { ...entry, record: undefined, version: 0, revision: 9 });
+  invalidation.heard(key, 9, 'bus');
+  expect(told).toEqual([8, 9]);
+  expect(memory.get(key.userId, key.adapterName)?.revision).toBe(9);
   invalidation.close();
 });

@@ -53,7 +53,8 @@ export async function startTls(target: string): Promise<TlsFront> {
   };
 }
 
-async function makeCertificate(key: string, certificate: string): Promise<void> {
+/** PEM files at those paths, signed by itself: it is its own authority. */
+export async function makeCertificate(key: string, certificate: string): Promise<void> {
   const curve = ['-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1', '-nodes'];
   const whom = ['-subj', '/CN=localhost', '-addext', 'subjectAltName=DNS:localhost,IP:127.0.0.1'];
   await execute('openssl', ['req', '-x509', ...curve, ...whom, '-days', '2', '-keyout', key, '-out', certificate]);

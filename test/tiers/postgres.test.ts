@@ -319,7 +319,7 @@ describe('delete, forget, prune', () => {
     expect(await binary.forgetUser(key.userId)).toEqual({ deleted: 0, heads: [] });
   });
 
-  test('PRUNE_VERSIONS keeps the newest of each adapter, in batches, for one user or for all', async () => {
+  test('PRUNE_VERSIONS keeps the newest of each adapter it is given, in batches', async () => {
     const key = await newUser();
     const { binary } = tiers;
     const names = ['a', 'b'].map((name) => named(key, name));
@@ -327,7 +327,8 @@ describe('delete, forget, prune', () => {
       for (const seed of [1, 2, 3]) await binary.save(name, recordOf(key, seed), undefined, ASKED);
     const revisions = (await binary.heads(names)).map(({ revision }) => revision);
     const batches = [];
-    for (let i = 0; i < 3; i++) batches.push((await binary.deleteBatch(sql.PRUNE_VERSIONS, [1, key.userId, 3])).length);
+    const given = [[key.userId, key.userId], ['a', 'b'], 1, 3];
+    for (let i = 0; i < 3; i++) batches.push((await binary.deleteBatch(sql.PRUNE_VERSIONS, given)).length);
     expect(batches).toEqual([3, 1, 0]);
     expect(await Promise.all(names.map(versionsOf))).toEqual([[3], [3]]);
     expect((await binary.heads(names)).map(({ revision }) => revision)).toEqual(revisions);
@@ -340,10 +341,12 @@ describe('delete, forget, prune', () => {
     await pool.query(`update lora_adapters set created_at = now() - interval '10 days' where user_id = $1`, [
       key.userId,
     ]);
-    expect(await binary.deleteBatch(sql.PRUNE_OLDER, [11, true, 10])).toEqual([]);
-    expect(await binary.deleteBatch(sql.PRUNE_OLDER, [9.5, false, 10])).toEqual([[key.userId, 'default']]);
+    const older = (days: number, latestToo: boolean) =>
+      binary.deleteBatch(sql.PRUNE_OLDER, [[key.userId], ['default'], days, latestToo, 10]);
+    expect(await older(11, true)).toEqual([]);
+    expect(await older(9.5, false)).toEqual([[key.userId, 'default', true]]);
     expect(await versionsOf(key)).toEqual([2]);
-    expect(await binary.deleteBatch(sql.PRUNE_OLDER, [9.5, true, 10])).toEqual([[key.userId, 'default']]);
+    expect(await older(9.5, true)).toEqual([[key.userId, 'default', true]]);
     expect((await binary.heads([key]))[0]?.version).toBe(0);
   });
 });

@@ -52,12 +52,9 @@ export function adapterRoutes(app, { storage, load, queue, isGone, observe }) {
 
   app.delete(adapter, schemaOf(adapterParams, deleted), async (request) => {
     const { id, name } = paramsOf(request);
-    const erase = async () => {
-      const rows = await storage.deleteAdapter(id, name);
-      if (rows === 0) throw new AdapterNotFoundError(id, name);
-      return rows;
-    };
-    return { deleted: await erasePart(id, erase) };
+    const rows = await erasePart(id, () => storage.deleteAdapter(id, name));
+    if (rows === 0) throw new AdapterNotFoundError(id, name);
+    return { deleted: rows };
   });
 
   app.get(version, schemaOf(versionParams, octetsOr(schemas.oldVersion)), async (request, reply) => {
@@ -69,11 +66,9 @@ export function adapterRoutes(app, { storage, load, queue, isGone, observe }) {
 
   app.delete(version, schemaOf(versionParams, deleted), async (request) => {
     const { id, name, version } = paramsOf(request);
-    const erase = async () => {
-      if (!(await storage.deleteAdapterVersion(id, name, version))) throw new AdapterNotFoundError(id, name, version);
-      return 1;
-    };
-    return { deleted: await erasePart(id, erase) };
+    const rows = await erasePart(id, async () => Number(await storage.deleteAdapterVersion(id, name, version)));
+    if (rows === 0) throw new AdapterNotFoundError(id, name, version);
+    return { deleted: rows };
   });
 
   const rollback = {

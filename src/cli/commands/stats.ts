@@ -2,7 +2,7 @@
 import type { Command } from 'commander';
 import { acting, addCommand } from '../command.js';
 import { EXIT } from '../exit.js';
-import { bytes } from '../output.js';
+import { bytes, plural } from '../output.js';
 
 export function addStats(program: Command): void {
   addCommand(
@@ -18,7 +18,7 @@ export function addStats(program: Command): void {
       context.out.result(stats, () =>
         totalAdapters === 0
           ? 'no adapters are stored'
-          : `${totalAdapters} versions of ${uniqueUsers} users: ${bytes(totalBytes)}, ${bytes(avgBytes)} each`,
+          : `${plural(totalAdapters, 'version')} of ${plural(uniqueUsers, 'user')}: ${bytes(totalBytes)}, ${bytes(avgBytes)} each`,
       );
       return EXIT.done;
     }),

@@ -9,8 +9,12 @@ interface Lot {
 }
 interface Forgetting {
   forget<T>(userId: string, erase: () => Promise<T>): Promise<T>;
-  forgetIfLast<T>(userId: string, erase: () => Promise<T>, isGone: () => Promise<boolean | undefined>): Promise<T>;
-  forgetIf(userId: string, isGone: () => Promise<boolean | undefined>): Promise<void>;
+  forgetIfLast(
+    userId: string,
+    erase: () => Promise<number>,
+    isGone: () => Promise<boolean | undefined>,
+  ): Promise<number>;
+  forgetIf(userId: string, adapterName: string, isGone: () => Promise<boolean | undefined>): Promise<void>;
 }
 interface Queue {
   readonly counts: { accepted: number; waiting: number; trained: number; dropped: number };

@@ -98,6 +98,32 @@ describe('on the node that deletes', () => {
     await waitFor(async () => (await stored(id)).length === 1);
   });
 
+  test('what comes after the answer trains, though word of the deletion is late', async () => {
+    const proxy = await proxyTo(bench.postgresUrl);
+    const postgres = { primary: bench.postgresUrl, direct: proxy.url(bench.postgresUrl) };
+    const storage = await openStorage({ redis: false, postgres });
+    const words = new Set<string>();
+    storage.on('invalidated', ({ adapterName, via }) => via === 'change-feed' && words.add(adapterName));
+    const app = await serve({ storage });
+    const id = await known(app);
+    await ask(app, 'POST', `/v1/users/${id}/events`, { events, adapterName: 'other' });
+    await waitFor(async () => (await stored(id)).length === 2);
+    await waitFor(async () => (await eventCounts(app)).waiting === 0);
+    // 1. The user is deleted, and events come, too few to train on. 2. Word of that comes, by the change feed.
+    proxy.delay(500);
+    words.clear();
+    await remove(app, id);
+    await post(app, id, 4);
+    await waitFor(() => words.size === 2);
+    // 3. More come: with those there were before it is enough.
+    await ask(app, 'POST', `/v1/users/${id}/events`, { events: events.slice(4) });
+    await waitFor(async () => (await stored(id)).length === 1);
+    expect(await eventCounts(app)).toMatchObject({ dropped: 0 });
+    await app.close();
+    await storage.close();
+    await proxy.close();
+  });
+
   test('a training of the adapter that is deleted by name is dropped', async () => {
     const { gate, catalogue } = gatedEmbeddings();
     const app = await serve({ catalogue });
@@ -178,6 +204,23 @@ describe('on another node', () => {
     gate.open();
     await waitFor(async () => (await dropped(other)) === 24);
     expect([await stored(id), await eventCounts(other)]).toMatchObject([[], { waiting: 0, trained: 0 }]);
+  });
+
+  test('what waits is dropped, though a load finds nothing before word comes', async () => {
+    const proxy = await proxyTo(bench.postgresUrl);
+    const postgres = { primary: bench.postgresUrl, direct: proxy.url(bench.postgresUrl) };
+    const [one, storage] = [await serve(), await openStorage({ redis: false, postgres })];
+    const other = await serve({ storage });
+    const id = await known(one);
+    await post(other, id, 4);
+    // 1. The last adapter is deleted. 2. The other node, whose memory does not hold it, looks for it. 3. Word comes.
+    proxy.delay(500);
+    await ask(one, 'DELETE', `/v1/users/${id}/adapters/default`);
+    expect((await ask(other, 'GET', `/v1/users/${id}/adapters/default`)).status).toBe(404);
+    await waitFor(async () => (await dropped(other)) === 4);
+    await other.close();
+    await storage.close();
+    await proxy.close();
   });
 
   test('what waits is kept when the change is no deletion', async () => {

@@ -90,7 +90,7 @@ test('of a user who may be gone nothing begins until that is known', async () =>
     const answers = [signal(), signal()];
     let asked = 0;
     // 1. It is asked, while one training is under way.
-    const checked = queue.forgetting.forgetIf('a', async () => {
+    const checked = queue.forgetting.forgetIf('a', 'default', async () => {
       const answer = answers[asked++];
       await answer?.given;
       // 3. There is no answer the first time.
@@ -112,7 +112,7 @@ test('of a user who may be gone nothing begins until that is known', async () =>
 test('of a user who is gone, what was put back by the training under way is dropped, too', async () => {
   const { queue, add, users, end } = byHand();
   add('a');
-  const checked = queue.forgetting.forgetIf('a', async () => true);
+  const checked = queue.forgetting.forgetIf('a', 'default', async () => true);
   await end('again');
   await checked;
   add('b');
@@ -129,13 +129,13 @@ describe('when one adapter is deleted', () => {
       // 1. It is being erased, and events come.
       const forgotten = queue.forgetting.forgetIfLast(
         'a',
-        () => erasing.given,
+        () => erasing.given.then(() => 1),
         async () => true,
       );
       add('a');
       // 2. Word of it, and the answer, in either order.
       const hear = async () => {
-        const checked = queue.forgetting.forgetIf('a', async () => {
+        const checked = queue.forgetting.forgetIf('a', 'default', async () => {
           await word.given;
           return true;
         });
@@ -168,19 +168,120 @@ describe('when one adapter is deleted', () => {
     expect([users(), queue.counts.dropped]).toEqual([['a'], 0]);
   });
 
-  test('and it is not known whether others are left, that is asked again after the answer', async () => {
+  test('and it is not known whether others are left, the answer waits for that, and what comes after it is kept', async () => {
     const { queue, add, users } = byHand();
-    const answers = [undefined, undefined, true];
+    add('a', 'default', 4);
+    const answers = [signal(), signal(), signal()];
+    let asked = 0;
+    const isGone = async () => {
+      await answers[asked++]?.given;
+      return asked < 3 ? undefined : true;
+    };
+    let answered = false;
+    // 1. It is erased, and Postgres does not say what is left.
+    const forgotten = queue.forgetting.forgetIfLast('a', async () => 1, isGone).finally(() => (answered = true));
+    for (const answer of answers) {
+      await waitFor(() => answer === answers[asked - 1]);
+      expect([answered, queue.counts.dropped]).toEqual([false, 0]);
+      // 2. Meanwhile enough comes to train on.
+      add('a', 'default', 6);
+      answer.give();
+    }
+    // 3. It is asked until it is known.
+    expect([await forgotten, users(), queue.counts.dropped]).toEqual([1, [], 22]);
+    // 4. This is news.
+    add('a', 'default', 4);
+    await queue.forgetting.forgetIf('a', 'default', async () => true);
+    expect(queue.counts.waiting).toBe(4);
+  });
+
+  test('and it is not known whether others are left, nor is anything here: there is an answer', async () => {
+    const { queue } = byHand();
+    expect(
+      await queue.forgetting.forgetIfLast(
+        'a',
+        async () => 2,
+        async () => undefined,
+      ),
+    ).toBe(2);
+  });
+
+  test('and word of it is told before the answer, what comes between the two is dropped', async () => {
+    const { queue, add } = byHand({ concurrency: 0 });
+    add('a', 'default', 4);
+    const [erasing, known] = [signal(), signal()];
+    // 1. It is being erased. 2. Word of that: the user is gone. 3. Events.
     const forgotten = queue.forgetting.forgetIfLast(
       'a',
-      async () => 'erased',
-      async () => answers.shift(),
+      () => erasing.given.then(() => 1),
+      async () => true,
     );
-    add('a');
-    expect(await forgotten).toBe('erased');
-    await waitFor(() => queue.counts.dropped === 10);
-    expect(users()).toEqual([]);
+    await queue.forgetting.forgetIf('a', 'default', async () => true);
+    add('a', 'default', 3);
+    // 4. More word: it is asked again. 5. The erasing ends. 6. Events, before the answer.
+    const checked = queue.forgetting.forgetIf('a', 'default', () => known.given.then(() => true));
+    erasing.give();
+    await settled();
+    add('a', 'default', 2);
+    known.give();
+    await Promise.all([forgotten, checked]);
+    expect(queue.counts).toMatchObject({ waiting: 0, dropped: 9 });
   });
+
+  test('and there was nothing to delete, nobody asks', async () => {
+    const { queue, add } = byHand({ concurrency: 0 });
+    add('a');
+    expect(
+      await queue.forgetting.forgetIfLast(
+        'a',
+        async () => 0,
+        () => expect.fail('asked'),
+      ),
+    ).toBe(0);
+    expect(queue.counts.waiting).toBe(10);
+  });
+
+  test.each([true, false])(
+    'and that fails, it may have been done: it is asked whether the user is gone: %s',
+    async (gone) => {
+      const { queue, add, users } = byHand();
+      // 1. There is a new user where an old one was deleted.
+      await queue.forgetting.forget('a', async () => {});
+      add('a', 'default', 4);
+      const answer = signal();
+      // 2. The connection is lost. Whoever asked for the deletion is told so at once.
+      const isGone = () => answer.given.then(() => gone);
+      const failing = async () => Promise.reject(new Error('the connection was lost'));
+      await expect(queue.forgetting.forgetIfLast('a', failing, isGone)).rejects.toThrow('was lost');
+      // 3. Enough has come to train on.
+      add('a', 'default', 6);
+      expect(users()).toEqual([]);
+      // 4. It is known what came of the deletion.
+      answer.give();
+      await settled();
+      expect([users(), queue.counts.dropped]).toEqual(gone ? [[], 10] : [['a'], 0]);
+    },
+  );
+});
+
+test('a training under way that brings the user back is no secret to the next deletion', async () => {
+  const gone = async () => true;
+  for (const where of ['here', 'elsewhere']) {
+    const { queue, add, end } = byHand();
+    add('a', 'other');
+    // 1. One is being trained, of a user of whom nothing else is left any more, or so Postgres says.
+    const { forgetting } = queue;
+    const forgotten =
+      where === 'here' ? forgetting.forgetIfLast('a', async () => 1, gone) : forgetting.forgetIf('a', 'default', gone);
+    await settled();
+    // 2. It has found no adapter, and saves the first.
+    await end('trained');
+    await forgotten;
+    // 3. Events come. 4. The user is deleted elsewhere.
+    add('a', 'default', 4);
+    await forgetting.forgetIf('a', 'default', gone);
+    expect([where, queue.counts]).toMatchObject([where, { waiting: 0, trained: 10, dropped: 4 }]);
+  }
 });
 
 describe('events that came after a deletion', () => {
@@ -191,10 +292,10 @@ describe('events that came after a deletion', () => {
       const { queue, add } = byHand({ concurrency: 0 });
       add('a');
       if (first === 'here') await queue.forgetting.forget('a', async () => {});
-      else await queue.forgetting.forgetIf('a', gone);
+      else await queue.forgetting.forgetIf('a', 'default', gone);
       add('a');
-      await queue.forgetting.forgetIf('a', gone);
-      await queue.forgetting.forgetIf('a', gone);
+      await queue.forgetting.forgetIf('a', 'default', gone);
+      await queue.forgetting.forgetIf('a', 'other', gone);
       expect([first, queue.counts.waiting, queue.counts.dropped]).toEqual([first, 10, 10]);
     }
   });
@@ -206,7 +307,7 @@ describe('events that came after a deletion', () => {
     // 1. The user is erased here. 2. Word of it comes back, and it is asked whether it is so.
     const forgotten = queue.forgetting.forget('a', () => erasing.given);
     add('a');
-    const checked = queue.forgetting.forgetIf('a', async () => {
+    const checked = queue.forgetting.forgetIf('a', 'default', async () => {
       await answer.given;
       return true;
     });
@@ -219,12 +320,68 @@ describe('events that came after a deletion', () => {
     expect(queue.counts).toMatchObject({ waiting: 10, dropped: 20 });
   });
 
+  test('nor because an answer that comes late is of before it', async () => {
+    const { queue, add } = byHand({ concurrency: 0 });
+    add('a');
+    const answer = signal();
+    let asked = 0;
+    // 1. Word of a change: is the user gone? Not yet.
+    const checked = queue.forgetting.forgetIf('a', 'default', async () => {
+      if (asked++ > 0) return true;
+      await answer.given;
+      return false;
+    });
+    // 2. The user is erased here. 3. There is news of the user. 4. The answer of step 1.
+    await queue.forgetting.forget('a', async () => {});
+    add('a');
+    answer.give();
+    await checked;
+    // 5. Word of the deletion.
+    await queue.forgetting.forgetIf('a', 'default', gone);
+    expect(queue.counts).toMatchObject({ waiting: 10, dropped: 10 });
+  });
+
+  test('nor by late words of which the first came while nothing was here, or had no answer', async () => {
+    const { queue, add } = byHand({ concurrency: 0 });
+    await queue.forgetting.forget('a', async () => {});
+    await queue.forgetting.forgetIf('a', 'default', () => expect.fail('asked'));
+    add('a');
+    const answers = [undefined, true, true];
+    await queue.forgetting.forgetIf('a', 'other', async () => answers.shift());
+    await queue.forgetting.forgetIf('a', 'third', async () => answers.shift());
+    expect([answers.length, queue.counts.waiting]).toEqual([0, 10]);
+  });
+
+  test('are dropped by a second deletion elsewhere, though nobody here saw what was between the two', async () => {
+    for (const first of ['all of it here', 'one adapter here', 'elsewhere']) {
+      const { queue, add } = byHand({ concurrency: 0 });
+      const { forgetting } = queue;
+      add('a');
+      if (first === 'all of it here') await forgetting.forget('a', async () => {});
+      else if (first === 'one adapter here') await forgetting.forgetIfLast('a', async () => 1, gone);
+      else await forgetting.forgetIf('a', 'default', gone);
+      // 1. Events come.
+      add('a');
+      // 2. Another node saves an adapter. 3. It is asked whether the user is gone, and is answered after
+      // 4. that node has deleted the user again.
+      await forgetting.forgetIf('a', 'default', gone);
+      expect([first, queue.counts.dropped]).toEqual([first, 10]);
+      // 5. Word of that.
+      await forgetting.forgetIf('a', 'default', gone);
+      expect([first, queue.counts.dropped]).toEqual([first, 20]);
+      // 6. These came after the second.
+      add('a');
+      await forgetting.forgetIf('a', 'default', gone);
+      expect([first, queue.counts.waiting]).toEqual([first, 10]);
+    }
+  });
+
   test('may be dropped after all when a thousand others were deleted meanwhile: what is known of them is bounded', async () => {
     const { queue, add } = byHand({ concurrency: 0 });
     await queue.forgetting.forget('a', async () => {});
     for (let i = 0; i < 1000; i++) await queue.forgetting.forget(`other ${i}`, async () => {});
     add('a');
-    await queue.forgetting.forgetIf('a', gone);
+    await queue.forgetting.forgetIf('a', 'default', gone);
     expect(queue.counts.dropped).toBe(10);
   });
 
@@ -238,31 +395,26 @@ describe('events that came after a deletion', () => {
       add('a');
       // What is dropped may have been saved, as when the connection dies meanwhile.
       await end(outcome);
-      await queue.forgetting.forgetIf('a', gone);
+      await queue.forgetting.forgetIf('a', 'default', gone);
       expect([users(), queue.counts.waiting]).toEqual([['b'], 10]);
     },
   );
 
-  test.each([false, undefined])(
-    'are dropped by the next one when the user was there again, or may have been: %s',
-    async (first) => {
-      const { queue, add } = byHand({ concurrency: 0 });
-      await queue.forgetting.forget('a', async () => {});
-      add('a');
-      const answers = [first, true, true];
-      const ask = async () => answers.shift();
-      await queue.forgetting.forgetIf('a', ask);
-      await queue.forgetting.forgetIf('a', ask);
-      expect(queue.counts).toMatchObject({ waiting: 0, dropped: 10 });
-    },
-  );
+  test('are dropped by the next one when the user was there again', async () => {
+    const { queue, add } = byHand({ concurrency: 0 });
+    await queue.forgetting.forget('a', async () => {});
+    add('a');
+    await queue.forgetting.forgetIf('a', 'default', async () => false);
+    await queue.forgetting.forgetIf('a', 'other', gone);
+    expect(queue.counts).toMatchObject({ waiting: 0, dropped: 10 });
+  });
 
   test('are dropped by the next deletion when there was word of the user while nothing of them was here', async () => {
     const { queue, add } = byHand({ concurrency: 0 });
     await queue.forgetting.forget('a', async () => {});
-    await queue.forgetting.forgetIf('a', () => expect.fail('asked'));
+    await queue.forgetting.forgetIf('a', 'default', () => expect.fail('asked'));
     add('a');
-    await queue.forgetting.forgetIf('a', gone);
+    await queue.forgetting.forgetIf('a', 'default', gone);
     expect(queue.counts).toMatchObject({ waiting: 0, dropped: 10 });
   });
 });
@@ -280,7 +432,7 @@ test('words that come while it is asked whether a user is gone are one more ques
       return mine === 1 && gone;
     };
     // 1. A first word, whose answer is of a moment before the user is erased. 2. Three more.
-    const words = Array.from({ length: 4 }, () => queue.forgetting.forgetIf('a', ask));
+    const words = Array.from({ length: 4 }, () => queue.forgetting.forgetIf('a', 'default', ask));
     await settled();
     expect(asked).toBe(1);
     answers[0]?.give();
@@ -292,7 +444,7 @@ test('words that come while it is asked whether a user is gone are one more ques
     expect([asked, users(), queue.counts.dropped]).toEqual([2, ['b'], gone ? 10 : 0]);
     // 4. A word after that is a question again, where anything is here.
     add('a');
-    await queue.forgetting.forgetIf('a', ask);
+    await queue.forgetting.forgetIf('a', 'default', ask);
     expect(asked).toBe(3);
   }
 });
@@ -301,17 +453,17 @@ test('nobody asks about a user of whom nothing is here', async () => {
   const { queue, add, end } = byHand();
   add('a');
   await end('trained');
-  await queue.forgetting.forgetIf('a', () => expect.fail('asked'));
-  await queue.forgetting.forgetIf('b', () => expect.fail('asked'));
+  await queue.forgetting.forgetIf('a', 'default', () => expect.fail('asked'));
+  await queue.forgetting.forgetIf('b', 'default', () => expect.fail('asked'));
 });
 
 test('a question that has no answer ends with the drain', async () => {
   const { queue, add } = byHand({ concurrency: 0, drainMs: 0 });
   add('a');
-  const checked = queue.forgetting.forgetIf('a', async () => undefined);
+  const checked = queue.forgetting.forgetIf('a', 'default', async () => undefined);
   await queue.drain();
   await checked;
   // Nothing is left to ask about.
-  await queue.forgetting.forgetIf('a', () => expect.fail('asked'));
+  await queue.forgetting.forgetIf('a', 'default', () => expect.fail('asked'));
   expect(queue.counts.dropped).toBe(10);
 });

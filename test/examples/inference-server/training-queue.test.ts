@@ -31,7 +31,7 @@ test('a drain waits for no longer than its time for a user of whom it is not kno
   // 1. It is asked, and Postgres does not answer. 2. What waits becomes enough. 3. The drain.
   add('a', 'default', 4);
   const answer = signal();
-  const checked = queue.forgetting.forgetIf('a', async () => {
+  const checked = queue.forgetting.forgetIf('a', 'default', async () => {
     await answer.given;
     return undefined;
   });
@@ -61,7 +61,10 @@ test('each event that was accepted is waiting, trained or dropped, at every mome
     },
     () => begun.shift()?.end(pick('trained', 'dropped', 'again')),
     () => pending.push(queue.forgetting.forget(pick('a', 'b'), () => new Promise((resolve) => setImmediate(resolve)))),
-    () => pending.push(queue.forgetting.forgetIf(pick('b', 'c'), async () => pick(true, false, undefined))),
+    () =>
+      pending.push(
+        queue.forgetting.forgetIf(pick('b', 'c'), pick('one', 'two'), async () => pick(true, false, undefined)),
+      ),
     () => new Promise((resolve) => setImmediate(resolve)),
   ];
   for (let i = 0; i < 2000; i++) {

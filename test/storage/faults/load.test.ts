@@ -83,7 +83,7 @@ test('of 5,000 cold keys never more than the connections of the pool are asked f
   await watching;
   expect(most).toEqual({ open: 6, busy: 6 });
   expect(loaded.map(({ userId }) => userId)).toEqual(users);
-  expect(node.cacheStats().postgres).toEqual({ loads: MANY, errors: 0 });
+  expect(node.cacheStats().postgres).toMatchObject({ loads: MANY, errors: 0 });
 });
 
 test('past maxQueue a load is refused at once and told what to do, and those before it are served', async () => {

@@ -12,6 +12,11 @@ export function findPostgres(): BinaryRecipe | undefined {
   return directory === undefined ? undefined : { kind: 'binary', directory, executable: 'postgres' };
 }
 
+/** The directory of psql. */
+export function findPsql(): string | undefined {
+  return [...pathDirectories(), ...debianPostgresDirectories()].find((candidate) => isExecutable(candidate, 'psql'));
+}
+
 export function findRedis(directories: readonly string[] = pathDirectories()): BinaryRecipe | undefined {
   for (const executable of ['redis-server', 'valkey-server']) {
     const directory = directories.find((candidate) => isExecutable(candidate, executable));

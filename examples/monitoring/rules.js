@@ -1,0 +1,139 @@
+// @ts-check
+/** Alerts for Prometheus: what is wrong, for how long, and what to do. Thresholds are to be adapted; why each is there is in docs/observability.md. */
+import { perSecond, quantile, series } from './names.js';
+
+/** One alert for each node, and one for each of its storages where they have labels. */
+const NODE = 'job, instance';
+/** A caller who leaves, and a budget that is up, are the caller's. */
+const FAILED = 'outcome=~"corrupt|unavailable|overloaded|error"';
+
+/**
+ * @param {string} name
+ * @param {'critical' | 'warning'} severity
+ * @param {string} expr
+ * @param {string} lasting for how long, before anybody is called
+ * @param {{ summary: string, description: string }} annotations
+ */
+const alert = (name, severity, expr, lasting, annotations) => ({
+  alert: `LoraStore${name}`,
+  expr,
+  for: lasting,
+  labels: { severity },
+  annotations,
+});
+
+/**
+ * More than one call in a hundred, of one kind: where a node makes none of the other, there is no series to add.
+ * @param {string} name
+ * @param {string} operation
+ */
+const failing = (name, operation) => {
+  const failures = series('lora_store.load.failures', `operation="${operation}",${FAILED}`);
+  const all = series(`lora_store.${operation}.duration`, '', '_count');
+  return alert(name, 'critical', `${perSecond(failures, '5m', NODE)} > 0.01 * ${perSecond(all, '5m', NODE)}`, '5m', {
+    summary: `{{ $labels.instance }}: more than one ${operation} in a hundred fails`,
+    description: 'By outcome: unavailable and overloaded are about Postgres, corrupt is about bytes.',
+  });
+};
+
+const calls = [
+  failing('LoadsFail', 'load'),
+  failing('LoadsOfManyFail', 'load_many'),
+  alert(
+    'LoadsSlow',
+    'warning',
+    `${quantile(0.99, 'lora_store.load.duration', '5m', { selector: 'tier!="none"', by: NODE })} > 0.1`,
+    '10m',
+    {
+      summary: '{{ $labels.instance }}: one load in a hundred takes {{ $value | humanizeDuration }}',
+      description: 'Look at the durations by tier, at the hit rate of memory, and at calls that wait for a connection.',
+    },
+  ),
+  alert(
+    'ServesStale',
+    'warning',
+    `${perSecond(series('lora_store.load.duration', 'outcome="stale"', '_count'), '5m', NODE)} > 0`,
+    '1m',
+    {
+      summary: '{{ $labels.instance }}: adapters are served that could not be verified',
+      description: 'Postgres cannot be asked. When staleIfErrorMs is over, these loads fail.',
+    },
+  ),
+  alert(
+    'SaveOutcomeUnknown',
+    'critical',
+    `sum by (${NODE}) (increase(${series('lora_store.save.failures', 'outcome="unknown"')}[15m])) > 0`,
+    '0m',
+    {
+      summary: '{{ $labels.instance }}: a save was sent and never answered',
+      description: 'It may be committed. Load the adapter and look at its version before it is saved again.',
+    },
+  ),
+];
+
+// Not `open`: with each trial a breaker is half-open for a moment, and what has to last would begin anew.
+const tiers = [
+  alert('Corrupt', 'critical', `sum by (${NODE}, tier) (increase(${series('lora_store.corrupt')}[15m])) > 0`, '0m', {
+    summary: '{{ $labels.instance }}: bytes from {{ $labels.tier }} are no adapter',
+    description:
+      'In postgres: roll back to a good version. In redis: somebody else writes there. In memory: this program writes to shared weights.',
+  }),
+  alert(
+    'PostgresLeftAlone',
+    'critical',
+    `${series('lora_store.breaker.state', 'tier="postgres",state="closed"')} == 0`,
+    '30s',
+    {
+      summary: '{{ $labels.instance }}: Postgres does not answer',
+      description: 'What is cached is served as stale for staleIfErrorMs; everything else fails.',
+    },
+  ),
+  alert(
+    'RedisLeftAlone',
+    'warning',
+    `${series('lora_store.breaker.state', 'tier="redis",state="closed"')} == 0`,
+    '5m',
+    {
+      summary: '{{ $labels.instance }}: Redis does not answer',
+      description: 'Every load that memory cannot answer goes to Postgres: look at its pool.',
+    },
+  ),
+  alert('PoolExhausted', 'warning', `${series('lora_store.postgres.pool.waiting')} > 0`, '5m', {
+    summary: '{{ $labels.instance }}: {{ $value }} calls wait for a connection to Postgres',
+    description: "Raise the pool's max, look for slow statements, or send less.",
+  }),
+  alert(
+    'MemoryTooSmall',
+    'warning',
+    `${perSecond(series('lora_store.memory.evictions'), '10m', NODE)} > 0 and ${perSecond(series('lora_store.cache.hits', 'tier="memory"'), '10m', NODE)} < 0.5 * (${perSecond(series('lora_store.cache.hits', 'tier="memory"'), '10m', NODE)} + ${perSecond(series('lora_store.cache.misses', 'tier="memory"'), '10m', NODE)})`,
+    '30m',
+    {
+      summary: '{{ $labels.instance }}: memory answers less than half of the loads, and makes room all the time',
+      description: 'Raise memory.maxBytes, or send a user always to the same node.',
+    },
+  ),
+];
+
+const coherence = [
+  alert('ChangeFeedDown', 'warning', `${series('lora_store.change_feed.live')} == 0`, '2m', {
+    summary: '{{ $labels.instance }}: the change feed is down',
+    description:
+      'Answers are right, and every load asks Postgres for the head. Is there a pooler in between? Then set postgres.direct. With changeFeed: false, drop this alert.',
+  }),
+  alert('BusDown', 'warning', `${series('lora_store.bus.connected')} == 0`, '10m', {
+    summary: '{{ $labels.instance }}: hears nothing from other nodes through Redis',
+    description: 'The change feed tells of saves all the same. With redis: false, drop this alert.',
+  }),
+  alert('BusSlow', 'warning', `${series('lora_store.bus.lag')} > 0.1`, '10m', {
+    summary: '{{ $labels.instance }}: a message through Redis takes {{ $value | humanizeDuration }}',
+    description: 'Redis, the way to it, or the event loop of this node is busy.',
+  }),
+];
+
+export const rules = {
+  groups: [
+    { name: 'lora-store calls', rules: calls },
+    { name: 'lora-store tiers', rules: tiers },
+    { name: 'lora-store coherence', rules: coherence },
+  ],
+};

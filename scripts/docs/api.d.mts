@@ -1,0 +1,1 @@
+export function api(page: string, root: string): string;

@@ -1,0 +1,136 @@
+/**
+ * Archive: users none of whose adapters was saved for long move into an archive. A user's rows are deleted only after all of
+ * them were read back from the disk, and only if each is still the row that was read: who comes back meanwhile keeps all,
+ * and a death at any point leaves every version in the archive, in the table, or in both.
+ */
+import { Readable } from 'node:stream';
+import { LOCK_OWNER_ALONE } from '../tiers/statements.js';
+import { type Page, pagesOf } from './pages.js';
+import { retrying } from './retrying.js';
+import { filesOfTar } from './sources.js';
+import { DELETE_USER_BODIES, LOCK_USER_BODIES, TIME_BEFORE, USERS_SINCE } from './statements.js';
+import type { Tables } from './tables.js';
+import type { TarTarget } from './tar-target.js';
+import { type StoredVersion, unpackVersion } from './version-file.js';
+
+const PAGE_USERS = 1000;
+const BEFORE_ALL = '00000000-0000-0000-0000-000000000000';
+/** Of a piece of the archive, after which its users are deleted. A user with more takes several. */
+const PIECE_BYTES = 4 * 1024 * 1024;
+const PIECE_VERSIONS = 1000;
+
+export interface ArchiveReport {
+  /** So many versions are in the archive. */
+  progress(versions: number): void;
+  /** A user who stays, because a row of theirs is bad. */
+  fault(userId: string, error: Error): void;
+}
+
+export interface Archived {
+  /** Who moved. */
+  users: number;
+  /** Who was saved to meanwhile, and stays. */
+  returned: number;
+  /** Who has a bad row, and stays. */
+  faulty: number;
+}
+
+type Rows = Page['rows'];
+
+/** inactiveSeconds: how long ago the last save was. Aborted: it ends behind a user, and can be gone on with. */
+export async function archiveInactive(
+  tables: Tables,
+  inactiveSeconds: number,
+  target: TarTarget,
+  report: ArchiveReport,
+  signal: AbortSignal,
+): Promise<Archived> {
+  const archived: Archived = { users: 0, returned: 0, faulty: 0 };
+  let unwritten: StoredVersion[] = [];
+  let whole: { userId: string; rows: Rows }[] = [];
+
+  const write = async () => {
+    if (unwritten.length > 0) await target.write(unwritten, undefined, (piece) => verifyPiece(piece, unwritten));
+    unwritten = [];
+    report.progress(target.versions);
+  };
+  const move = async () => {
+    await write();
+    for (const { userId, rows } of whole) {
+      archived[await deleteUnchanged(tables, userId, rows)]++;
+      signal.throwIfAborted();
+    }
+    whole = [];
+  };
+
+  for await (const userId of inactiveUsers(tables, inactiveSeconds, signal)) {
+    const rows: Rows = [];
+    const before = unwritten.length;
+    let fault: Error | undefined;
+    for await (const page of pagesOf(tables, { userId })) {
+      [fault] = page.faults;
+      if (fault !== undefined) break;
+      unwritten.push(...page.versions);
+      rows.push(...page.rows);
+      if (isPiece(unwritten)) await write();
+    }
+    if (fault === undefined) {
+      whole.push({ userId, rows });
+    } else {
+      // What is written of them already stays in the archive, where it does no harm.
+      unwritten.length = Math.min(unwritten.length, before);
+      archived.faulty++;
+      report.fault(userId, fault);
+    }
+    if (unwritten.length === 0 || isPiece(unwritten) || whole.length >= PIECE_VERSIONS) await move();
+  }
+  await move();
+  return archived;
+}
+
+function isPiece(versions: readonly StoredVersion[]): boolean {
+  const bytes = versions.reduce((sum, version) => sum + version.bytes.length, 0);
+  return versions.length >= PIECE_VERSIONS || bytes >= PIECE_BYTES;
+}
+
+async function* inactiveUsers(tables: Tables, inactiveSeconds: number, signal: AbortSignal): AsyncGenerator<string> {
+  const [[since] = [0]] = await tables.rows<[number]>(TIME_BEFORE, [inactiveSeconds]);
+  for (let after = BEFORE_ALL; ; ) {
+    type Row = [userId: string, inactive: boolean | null];
+    const users = await tables.rows<Row>(USERS_SINCE, [after, new Date(since), PAGE_USERS]);
+    signal.throwIfAborted();
+    for (const [userId, inactive] of users) if (inactive) yield userId;
+    const last = users.at(-1);
+    if (last === undefined) return;
+    [after] = last;
+  }
+}
+
+/** Throws unless these bytes, as they came back from the disk, are an archive of exactly these versions. */
+export async function verifyPiece(piece: Buffer, versions: readonly StoredVersion[]): Promise<void> {
+  let read = 0;
+  for await (const { path, bytes } of filesOfTar(Readable.from([piece], { objectMode: false }))) {
+    const back = unpackVersion(path, bytes ?? Buffer.alloc(0));
+    const written = versions[read++];
+    const equal = written && sameFacts(back, written) && back.bytes.equals(written.bytes);
+    if (!equal) throw new Error(`the archive does not give back ${path} as it was written; nothing of it was deleted`);
+  }
+  if (read !== versions.length)
+    throw new Error('the archive does not give back all that was written; nothing of it was deleted');
+}
+
+function sameFacts(one: StoredVersion, other: StoredVersion): boolean {
+  return JSON.stringify({ ...one, bytes: 0 }) === JSON.stringify({ ...other, bytes: 0 });
+}
+
+/** The locks keep everybody from saving to this user; no row is deleted that is not, to the transaction that wrote it, among `rows`. */
+async function deleteUnchanged(tables: Tables, userId: string, rows: Rows): Promise<'users' | 'returned'> {
+  const archived = new Map(rows.map(({ id, mark }) => [id, mark]));
+  return await retrying(tables, async (session) => {
+    await session.rows(LOCK_OWNER_ALONE, [userId]);
+    const there = await session.rows<[id: string, mark: string]>(LOCK_USER_BODIES, [userId]);
+    if (there.some(([id, mark]) => archived.get(id) !== mark)) return 'returned';
+    await session.rows(DELETE_USER_BODIES, [userId]);
+    return 'users';
+  });
+}

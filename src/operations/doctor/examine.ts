@@ -1,0 +1,64 @@
+/** All checks, one after the other. One that throws, or takes too long, has failed, and the others go on. */
+import { untilAborted } from '../../coherence/flight.js';
+import { within } from '../../deadline.js';
+import { postgresClock, redisClock } from './clocks.js';
+import { type Check, type Finding, failure, type Patient, type Verdict } from './finding.js';
+import { deadRows, planOfLoad, statistics } from './planner.js';
+import { redisBus, redisCommands, redisMemory, redisServer } from './redis.js';
+import { indexes, schema, weightsStorage } from './schema.js';
+import { connections, durability, postgresVersion, tls } from './server.js';
+import { latencyOf } from './tiers.js';
+import { binaryResults, changeFeed, codecKind } from './wires.js';
+
+/** Of one check. */
+const BOUND_MS = 20_000;
+
+const CHECKS: readonly (readonly [name: string, check: Check])[] = [
+  ['postgres version', postgresVersion],
+  ['durability', durability],
+  ['tls', tls],
+  ['connections', connections],
+  ['postgres clock', postgresClock],
+  ['schema', schema],
+  ['indexes', indexes],
+  ['weights storage', weightsStorage],
+  ['statistics', statistics],
+  ['dead rows', deadRows],
+  ['plan of a load', planOfLoad],
+  ['change feed', changeFeed],
+  ['binary results', binaryResults],
+  ['codec', codecKind],
+  ['redis version', redisServer],
+  ['redis memory', redisMemory],
+  ['redis commands', redisCommands],
+  ['redis pub/sub', redisBus],
+  ['redis clock', redisClock],
+  ['memory', latencyOf('memory')],
+  ['redis', latencyOf('redis')],
+  ['postgres', latencyOf('postgres')],
+];
+
+export interface ExamineOptions {
+  readonly signal?: AbortSignal;
+  readonly onProgress?: (done: number, of: number) => void;
+}
+
+export async function examine(patient: Patient, { signal, onProgress }: ExamineOptions = {}): Promise<Finding[]> {
+  const findings: Finding[] = [];
+  for (const [name, check] of CHECKS) {
+    signal?.throwIfAborted();
+    const verdict = bounded(check, patient);
+    findings.push({ name, ...(await (signal === undefined ? verdict : untilAborted(verdict, signal))) });
+    onProgress?.(findings.length, CHECKS.length);
+  }
+  return findings;
+}
+
+/** boundMs: how long it may take. */
+export async function bounded(check: Check, patient: Patient, boundMs = BOUND_MS): Promise<Verdict> {
+  try {
+    return await within(check(patient), boundMs, 'the check');
+  } catch (error) {
+    return failure(`could not be checked: ${(error as Error).message}`);
+  }
+}

@@ -1,0 +1,74 @@
+/** What the planner does with a load, and what it knows of the tables: its counts, and the dead rows it has to step over. */
+import { randomUUID } from 'node:crypto';
+import { EXPLAIN_LOAD, SOME_ADAPTERS, TABLE_STATISTICS } from '../statements.js';
+import type { Tables } from '../tables.js';
+import { failure, ok, type Patient, type Verdict, warning } from './finding.js';
+import { readSettings, setting } from './settings.js';
+
+/** Of fewer rows the planner reads all of them, and is right to. */
+const LARGE = 1000;
+
+type Statistics = [table: string, estimate: number, live: number, dead: number, changed: number, vacuumed: string];
+
+interface Plan {
+  readonly 'Node Type': string;
+  readonly 'Relation Name'?: string;
+  readonly Plans?: readonly Plan[];
+}
+
+export async function planOfLoad({ tables }: Patient): Promise<Verdict> {
+  const statistics = await tables.rows<Statistics>(TABLE_STATISTICS, []);
+  const large = new Set(
+    statistics.filter(([, estimate, live]) => Math.max(estimate, live) > LARGE).map(([name]) => name),
+  );
+  const [key = [randomUUID(), 'default']] = await someAdapters(tables);
+  const [[text] = []] = await tables.rows<[string]>(EXPLAIN_LOAD, [...key, -1]);
+  const [{ Plan }] = JSON.parse(text as string) as [{ Plan: Plan }];
+  const scans = nodesOf(Plan).filter((node) => node['Relation Name'] !== undefined);
+  const found = scans.map((node) => `${node['Node Type']} on ${node['Relation Name']}`).join(', ');
+  const slow = scans.filter((node) => node['Node Type'] === 'Seq Scan' && large.has(node['Relation Name'] as string));
+  if (slow.length === 0) return ok(found);
+  const settings = await readSettings(tables);
+  const off = ['enable_indexscan', 'enable_bitmapscan'].filter((name) => settings(name).value === 'off');
+  const mends = await Promise.all(off.map((name) => setting(tables, name, 'on', settings(name))));
+  return failure(
+    `each load reads a whole table: ${found}`,
+    mends.join(' ') || 'analyze lora_adapters; analyze lora_adapter_heads;',
+  );
+}
+
+export async function statistics({ tables }: Patient): Promise<Verdict> {
+  const rows = (await tables.rows<Statistics>(TABLE_STATISTICS, [])).filter(([table]) => !table.includes('TOAST'));
+  const old = rows.filter(([, estimate, live, , changed]) =>
+    estimate < 0 ? live > LARGE : changed > LARGE + 0.2 * Math.max(estimate, 0),
+  );
+  const found = rows.map(
+    ([table, estimate, , , changed]) =>
+      `${table}: ${estimate < 0 ? 'never counted' : `about ${estimate} rows`}, ${changed} changed since`,
+  );
+  if (old.length === 0) return ok(found.join('; '));
+  return warning(found.join('; '), old.map(([table]) => `analyze ${table};`).join(' '));
+}
+
+export async function deadRows({ tables }: Patient): Promise<Verdict> {
+  const rows = await tables.rows<Statistics>(TABLE_STATISTICS, []);
+  const found = rows
+    .map(([table, , live, dead, , at]) => `${table}: ${dead} dead beside ${live}, last vacuum ${at}`)
+    .join('; ');
+  const bloated = rows.filter(([, , live, dead]) => dead > LARGE + 0.2 * live);
+  if (bloated.length === 0) return ok(found);
+  // A table is vacuumed with its TOAST table.
+  const owners = new Set(bloated.map(([table]) => (table.includes('TOAST') ? 'lora_adapters' : table)));
+  return warning(found, [...owners].map((table) => `vacuum (analyze) ${table};`).join(' '));
+}
+
+/** Up to a hundred adapters that exist, from a random place on. */
+export async function someAdapters(tables: Tables): Promise<[userId: string, adapterName: string][]> {
+  const there = await tables.rows<[string, string]>(SOME_ADAPTERS, [randomUUID()]);
+  if (there.length > 0) return there;
+  return await tables.rows<[string, string]>(SOME_ADAPTERS, ['00000000-0000-0000-0000-000000000000']);
+}
+
+function nodesOf(plan: Plan): Plan[] {
+  return [plan, ...(plan.Plans ?? []).flatMap(nodesOf)];
+}

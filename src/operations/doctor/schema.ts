@@ -1,0 +1,42 @@
+/** What this version needs to find in the database: tables, triggers, indexes, and how weights are stored. */
+import { DIRECTORY } from '../../postgres/migrate.js';
+import { migrationStatus } from '../../postgres/migration-status.js';
+import { INDEXES, WEIGHTS_STORAGE } from '../statements.js';
+import { failure, ok, type Patient, type Verdict, warning } from './finding.js';
+
+export async function schema({ options }: Patient): Promise<Verdict> {
+  const { postgres } = options;
+  const { migrations, problem } = await migrationStatus(typeof postgres === 'string' ? { postgres } : {});
+  const applied = migrations.filter(({ appliedAt }) => appliedAt !== undefined);
+  if (problem === undefined)
+    return ok(`that of this version; ${applied.length} of ${migrations.length} migrations recorded`);
+  const [, enable] = /\((alter table [^)]*)\)/.exec(problem) ?? [];
+  const found = problem.replace(/: run .*$/, '');
+  if (enable !== undefined) return failure(found, `${enable};`);
+  if (applied.length < migrations.length) return failure(found, 'npx lora-store migrate up');
+  // All is recorded as done: only the files themselves bring back what was taken away by hand.
+  return failure(found, `cat ${DIRECTORY}/*.up.sql | psql "$DATABASE_URL" -v ON_ERROR_STOP=1`);
+}
+
+/** Uniqueness is what the triggers and loads rest on; without one of the others a list or a prune reads the whole table. */
+export async function indexes({ tables }: Patient): Promise<Verdict> {
+  type Row = [name: string, make: string, state: 'there' | 'missing' | 'invalid', index: string];
+  const rows = await tables.rows<Row>(INDEXES, []);
+  const wrong = rows.filter(([, , state]) => state !== 'there');
+  if (wrong.length === 0) return ok(`all ${rows.length} are there and valid`);
+  const found = wrong.map(([name, , state]) => `${state}: ${name}`).join('; ');
+  const mends = wrong.map(([, make, state, index]) =>
+    state === 'invalid' ? `reindex index concurrently ${index};` : `${make};`,
+  );
+  const vital = wrong.some(([, make]) => make.startsWith('alter table'));
+  return (vital ? failure : warning)(found, mends.join(' '));
+}
+
+export async function weightsStorage({ tables }: Patient): Promise<Verdict> {
+  const [[storage] = []] = await tables.rows<[string]>(WEIGHTS_STORAGE, []);
+  if (storage === 'e') return ok('external, not compressed');
+  return warning(
+    'weights are compressed, which takes more than half of the time of an insert and saves nothing',
+    'alter table lora_adapters alter column weights set storage external;',
+  );
+}

@@ -1,0 +1,109 @@
+/**
+ * Import: versions come back under their numbers. One that is there already is left alone: equal, it counts as done, so that
+ * an import can be repeated and gone on with; other bytes are a conflict. Small transactions; the triggers make the heads
+ * true, and tell every node.
+ */
+import { createHash } from 'node:crypto';
+import { crc32c } from '../adapter/codec.js';
+import type { Session } from '../postgres/database.js';
+import { retrying } from './retrying.js';
+import * as sql from './statements.js';
+import type { Tables } from './tables.js';
+import type { StoredVersion, VersionKey } from './version-file.js';
+
+/** Of a transaction, so that none holds its locks for long; a version larger than that is one of its own. */
+const BATCH_VERSIONS = 100;
+const BATCH_BYTES = 4 * 1024 * 1024;
+
+export type Fate = 'imported' | 'unchanged' | 'conflict' | 'no user';
+
+export interface ImportOptions {
+  /** Insert users that have no row. */
+  readonly createUsers: boolean;
+}
+
+/** Writes all of `versions`, a batch at a time, and says what became of each, once that is committed. */
+export async function importVersions(
+  tables: Tables,
+  versions: AsyncIterable<StoredVersion>,
+  options: ImportOptions,
+  report: (version: StoredVersion, fate: Fate) => void,
+  signal: AbortSignal,
+): Promise<void> {
+  let batch: StoredVersion[] = [];
+  let bytes = 0;
+  const write = async () => {
+    const fates = await retrying(tables, (session) => writeOnce(session, batch, options));
+    for (const version of batch) report(version, fates.get(idOf(version)) as Fate);
+    batch = [];
+    bytes = 0;
+    signal.throwIfAborted();
+  };
+  for await (const version of versions) {
+    // The same one twice in one statement would be a conflict with itself.
+    if (batch.some((other) => idOf(other) === idOf(version))) await write();
+    batch.push(version);
+    bytes += version.bytes.length;
+    if (batch.length >= BATCH_VERSIONS || bytes >= BATCH_BYTES) await write();
+  }
+  signal.throwIfAborted();
+  if (batch.length > 0) await write();
+}
+
+async function writeOnce(session: Session, batch: StoredVersion[], options: ImportOptions): Promise<Map<string, Fate>> {
+  const fates = new Map<string, Fate>();
+  const users = [...new Set(batch.map(({ userId }) => userId))];
+  if (options.createUsers) await session.rows(sql.CREATE_USERS, [users]);
+  const there = new Set((await session.rows<[string]>(sql.LOCK_USERS, [users])).map(([id]) => id));
+  for (const version of batch) if (!there.has(version.userId)) fates.set(idOf(version), 'no user');
+
+  const rest = () => batch.filter((version) => !fates.has(idOf(version)));
+  await compare(session, rest(), fates);
+  // In the order of their keys, in which everybody takes the heads.
+  for (const version of rest().sort(byKey)) {
+    if ((await session.rows(sql.INSERT_VERSION, valuesOf(version))).length > 0) fates.set(idOf(version), 'imported');
+  }
+  // What a saver inserted since the first look: it has committed, and is seen now.
+  await compare(session, rest(), fates);
+  if (rest().length === 0) return fates;
+  // Inserted and deleted again, between two looks.
+  throw new Error('other writers are changing the same versions: import again');
+}
+
+async function compare(session: Session, batch: readonly StoredVersion[], fates: Map<string, Fate>): Promise<void> {
+  if (batch.length === 0) return;
+  type Row = [userId: string, adapterName: string, version: number, digest: Buffer];
+  const rows = await session.rows<Row>(sql.LOCK_VERSIONS, keysOf(batch));
+  const digests = new Map(
+    rows.map(([userId, adapterName, version, digest]) => [idOf({ userId, adapterName, version }), digest]),
+  );
+  for (const version of batch) {
+    const digest = digests.get(idOf(version));
+    if (digest === undefined) continue;
+    const equal = createHash('sha256').update(version.bytes).digest().equals(digest);
+    fates.set(idOf(version), equal ? 'unchanged' : 'conflict');
+  }
+}
+
+function keysOf(batch: readonly StoredVersion[]): [string[], string[], number[]] {
+  return [
+    batch.map(({ userId }) => userId),
+    batch.map(({ adapterName }) => adapterName),
+    batch.map(({ version }) => version),
+  ];
+}
+
+function valuesOf(version: StoredVersion): unknown[] {
+  const { userId, adapterName, bytes, trainingIterations, createdAt, updatedAt } = version;
+  return [userId, adapterName, version.version, bytes, crc32c(bytes), trainingIterations, createdAt, updatedAt];
+}
+
+function byKey(a: VersionKey, b: VersionKey): number {
+  if (a.userId !== b.userId) return a.userId < b.userId ? -1 : 1;
+  if (a.adapterName !== b.adapterName) return a.adapterName < b.adapterName ? -1 : 1;
+  return a.version - b.version;
+}
+
+function idOf({ userId, adapterName, version }: VersionKey): string {
+  return `${userId}/${version}/${adapterName}`;
+}

@@ -1,0 +1,137 @@
+/**
+ * Adapters as Hugging Face PEFT saves them: adapter_model.safetensors with `<module>.lora_A.weight` [r × in] and
+ * `<module>.lora_B.weight` [out × r], and adapter_config.json beside it. A is our base layer, B our user layer.
+ */
+import { readFile } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
+import { UserLoRAAdapter } from '../adapter/adapter.js';
+import { writeDurably } from './durable.js';
+import { encodeSafetensors, SafetensorsFile } from './safetensors.js';
+import { SafetensorsError, type Tensor } from './safetensors-header.js';
+import { refuseTaken } from './workplace.js';
+
+/** What PEFT puts before the name of a module in the model. */
+const ROOT = 'base_model.model.';
+const A = '.lora_A.weight';
+const B = '.lora_B.weight';
+const ITERATIONS = 'training_iterations';
+
+export function isSafetensors(path: string): boolean {
+  return path.endsWith('.safetensors');
+}
+
+export function configBeside(path: string): string {
+  return join(dirname(path), 'adapter_config.json');
+}
+
+/** module: which one, where there are several; with or without 'base_model.model.'. */
+export async function readPeft(path: string, userId: string, module?: string): Promise<UserLoRAAdapter> {
+  const config = await readConfig(configBeside(path));
+  const file = await SafetensorsFile.open(path);
+  try {
+    const { tensors, metadata } = file.header;
+    const prefix = chooseModule([...tensors.keys()], module);
+    const [rank, inputDim] = matrixOf(prefix + A, tensors);
+    const [outputDim, columns] = matrixOf(prefix + B, tensors);
+    if (columns !== rank) throw new SafetensorsError(`${prefix}: A has rank ${rank}, and B ${columns}`);
+    const alpha = rank * scalingOf(config, prefix, rank);
+    const adapter = new UserLoRAAdapter(userId, { rank, inputDim, outputDim, alpha });
+    const [base, user] = [await file.read(prefix + A), await file.read(prefix + B)];
+    adapter.updateWeights((ofBase, ofUser) => {
+      ofBase.set(base);
+      ofUser.set(user);
+    });
+    adapter.trainingIterations = iterationsOf(metadata.get(ITERATIONS));
+    return adapter;
+  } finally {
+    await file.close();
+  }
+}
+
+/** Refuses to write over either file. The weights come last: where they are, the config is. */
+export async function writePeft(path: string, adapter: UserLoRAAdapter, module: string): Promise<void> {
+  for (const file of [path, configBeside(path)]) await refuseTaken(file);
+  const name = module.startsWith(ROOT) ? module.slice(ROOT.length) : module;
+  const { rank, inputDim, outputDim, scalingFactor, trainingIterations } = adapter;
+  const config = {
+    ...{ peft_type: 'LORA', task_type: null, base_model_name_or_path: null, inference_mode: true },
+    ...{ r: rank, lora_alpha: rank * scalingFactor, use_rslora: false, use_dora: false },
+    ...{ target_modules: [name], bias: 'none', lora_dropout: 0, fan_in_fan_out: false, init_lora_weights: true },
+  };
+  const tensors = [
+    { name: ROOT + name + A, shape: [rank, inputDim], data: Float32Array.from(adapter.baseLayerWeights.data) },
+    { name: ROOT + name + B, shape: [outputDim, rank], data: Float32Array.from(adapter.userLayerWeights.data) },
+  ];
+  await writeDurably(configBeside(path), `${JSON.stringify(config, undefined, 2)}\n`);
+  await writeDurably(path, encodeSafetensors(tensors, { format: 'pt', [ITERATIONS]: String(trainingIterations) }));
+}
+
+/** The prefix of the module's tensors. */
+function chooseModule(names: readonly string[], module: string | undefined): string {
+  const all = names.filter((name) => name.endsWith(A)).map((name) => name.slice(0, -A.length));
+  const fitting = module === undefined ? all : all.filter((prefix) => prefix === module || prefix === ROOT + module);
+  const [prefix, another] = fitting;
+  if (prefix === undefined || another !== undefined) {
+    const listed = all
+      .slice(0, 20)
+      .map((one) => JSON.stringify(one))
+      .join(', ');
+    const what = all.length === 0 ? `no tensor is named *${A}` : `choose one with --module: ${listed}`;
+    throw new SafetensorsError(all.length > 20 ? `${what} and ${all.length - 20} more` : what);
+  }
+  // A magnitude of DoRA, or a bias: without it the adapter would be another one.
+  const more = names.find((name) => name.startsWith(`${prefix}.lora_`) && name !== prefix + A && name !== prefix + B);
+  if (more === undefined) return prefix;
+  throw new SafetensorsError(`tensor ${JSON.stringify(more)} has no place in an adapter of A and B alone`);
+}
+
+function matrixOf(name: string, tensors: ReadonlyMap<string, Tensor>): [number, number] {
+  const { shape } = tensors.get(name) ?? {};
+  const [rows = 0, columns = 0] = shape ?? [];
+  if (shape?.length === 2 && rows > 0 && columns > 0) return [rows, columns];
+  throw new SafetensorsError(`tensor ${JSON.stringify(name)} is ${shape === undefined ? 'missing' : 'no matrix'}`);
+}
+
+type Config = Record<string, unknown>;
+
+async function readConfig(path: string): Promise<Config> {
+  let config: unknown;
+  try {
+    config = JSON.parse(await readFile(path, 'utf8'));
+  } catch (cause) {
+    const missing = (cause as NodeJS.ErrnoException).code === 'ENOENT';
+    throw new SafetensorsError(`${path} ${missing ? 'is missing: alpha is in it' : 'is no JSON'}`, { cause });
+  }
+  if (typeof config !== 'object' || config === null) throw new SafetensorsError(`${path} holds no object`);
+  const { peft_type: type = 'LORA', use_dora: dora = false } = config as Config;
+  if (type !== 'LORA' || dora !== false) throw new SafetensorsError(`${path} is of another kind of adapter than LoRA`);
+  return config as Config;
+}
+
+/** What B·A·x is multiplied with. */
+function scalingOf(config: Config, prefix: string, rank: number): number {
+  const name = prefix.startsWith(ROOT) ? prefix.slice(ROOT.length) : prefix;
+  const r = patterned(config.rank_pattern, name) ?? config.r;
+  if (r !== rank) throw new SafetensorsError(`the config says r is ${JSON.stringify(r)}, and A has ${rank} rows`);
+  const alpha = patterned(config.alpha_pattern, name) ?? config.lora_alpha;
+  if (typeof alpha !== 'number') throw new SafetensorsError('the config has no number lora_alpha');
+  return alpha / (config.use_rslora === true ? Math.sqrt(rank) : rank);
+}
+
+/** A setting of some modules, by the end of their names. PEFT takes any regular expression there, and the first that fits. */
+function patterned(patterns: unknown, name: string): unknown {
+  for (const [pattern, value] of Object.entries(patterns ?? {})) {
+    if (!/^\w+(\.\w+)*$/.test(pattern)) {
+      throw new SafetensorsError(
+        `the config has the pattern ${JSON.stringify(pattern)}: write names of modules instead`,
+      );
+    }
+    if (`.${name}`.endsWith(`.${pattern}`)) return value;
+  }
+  return undefined;
+}
+
+function iterationsOf(text = '0'): number {
+  const iterations = Number(text);
+  return /^\d+$/.test(text) && iterations < 2 ** 31 ? iterations : 0;
+}

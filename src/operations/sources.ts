@@ -1,0 +1,95 @@
+/**
+ * The files of an archive one after the other, whatever it is: a directory, a tar, a compressed tar, or one of these two
+ * from a stream. Nothing is unpacked to the disk, and no more than one file is in memory, however large the others say they are.
+ */
+import { createReadStream } from 'node:fs';
+import { lstat, opendir, readFile } from 'node:fs/promises';
+import { join, relative, sep } from 'node:path';
+import { Readable } from 'node:stream';
+import { pipeline } from 'node:stream/promises';
+import { createGunzip } from 'node:zlib';
+import { extract } from 'tar-stream';
+import { MANIFEST } from './manifest.js';
+import { MAX_FILE_BYTES, SUFFIX } from './version-file.js';
+
+/** A file that is a version by its name, or one that cannot be; the manifest comes as itself. */
+export interface Found {
+  readonly path: string;
+  readonly bytes?: Buffer;
+  /** Why it has no bytes. */
+  readonly fault?: string;
+}
+
+export async function* filesOf(path: string): AsyncGenerator<Found> {
+  if ((await lstat(path)).isDirectory()) yield* filesBelow(path, path);
+  else yield* filesOfTar(createReadStream(path));
+}
+
+/** Follows no links. */
+async function* filesBelow(root: string, directory: string): AsyncGenerator<Found> {
+  for await (const entry of await opendir(directory)) {
+    const full = join(directory, entry.name);
+    const path = relative(root, full).split(sep).join('/');
+    if (entry.isDirectory()) yield* filesBelow(root, full);
+    else if (!isOurs(path)) continue;
+    else if (!entry.isFile()) yield { path, fault: 'it is no plain file' };
+    else if ((await lstat(full)).size > MAX_FILE_BYTES) yield { path, fault: TOO_LARGE };
+    else yield { path, bytes: await readFile(full) };
+  }
+}
+
+const TOO_LARGE = 'it is larger than any adapter';
+
+/** Rejects where the tar is damaged; what came before that was read. */
+export async function* filesOfTar(stream: Readable): AsyncGenerator<Found> {
+  const tar = extract();
+  const source = await plainOf(stream);
+  // Its error is the iteration's, too.
+  const piped = pipeline(source, tar);
+  piped.catch(() => undefined);
+  for await (const entry of tar) {
+    const { name: path, size = 0, type } = entry.header;
+    const file = type === 'file' || type === 'contiguous-file';
+    if (isOurs(path) && file && size <= MAX_FILE_BYTES) {
+      const chunks: Buffer[] = [];
+      for await (const chunk of entry) chunks.push(chunk as Buffer);
+      yield { path, bytes: Buffer.concat(chunks) };
+      continue;
+    }
+    if (isOurs(path)) yield { path, fault: file ? TOO_LARGE : 'it is no plain file' };
+    entry.resume();
+  }
+  await piped;
+}
+
+function isOurs(path: string): boolean {
+  const name = path.slice(path.lastIndexOf('/') + 1);
+  // tar on macOS adds files of its own that begin with '._'.
+  return name === MANIFEST || (name.endsWith(SUFFIX) && !name.startsWith('.'));
+}
+
+/** Uncompressed if it was compressed: told by its first bytes, since a stream has no name. */
+async function plainOf(stream: Readable): Promise<Readable> {
+  const chunks: AsyncIterator<Buffer> = stream[Symbol.asyncIterator]();
+  let head = Buffer.alloc(0);
+  while (head.length < 2) {
+    const next = await chunks.next();
+    if (next.done) break;
+    head = Buffer.concat([head, next.value]);
+  }
+  const whole = Readable.from(rejoined(head, chunks), { objectMode: false });
+  if (head[0] !== 0x1f || head[1] !== 0x8b) return whole;
+  const gunzip = createGunzip();
+  pipeline(whole, gunzip).catch(() => undefined);
+  return gunzip;
+}
+
+async function* rejoined(head: Buffer, rest: AsyncIterator<Buffer>): AsyncGenerator<Buffer> {
+  try {
+    yield head;
+    for (let next = await rest.next(); !next.done; next = await rest.next()) yield next.value;
+  } finally {
+    // Whoever stops reading closes the file.
+    await rest.return?.();
+  }
+}

@@ -1,0 +1,35 @@
+/** A tar to a stream, whose end nobody can go on from. */
+import type { Writable } from 'node:stream';
+import { manifestFile } from './manifest.js';
+import { fileOf, tarEnd, tarPiece } from './tar.js';
+import type { Target } from './targets.js';
+import type { StoredVersion } from './version-file.js';
+
+/** As fast as whoever reads the other end. */
+export class StreamTarget implements Target {
+  readonly after = undefined;
+  versions = 0;
+  leftOut = 0;
+  readonly #stream: Writable;
+
+  constructor(stream: Writable) {
+    this.#stream = stream;
+  }
+
+  async write(versions: readonly StoredVersion[]): Promise<void> {
+    await this.#send(await tarPiece(versions.map(fileOf)));
+    this.versions += versions.length;
+  }
+
+  async finish(): Promise<void> {
+    await this.#send(Buffer.concat([await tarPiece([manifestFile(this.versions)]), tarEnd()]));
+  }
+
+  async close(): Promise<void> {}
+
+  #send(bytes: Buffer): Promise<void> {
+    return new Promise((resolve, reject) => {
+      this.#stream.write(bytes, (error) => (error ? reject(error) : resolve()));
+    });
+  }
+}

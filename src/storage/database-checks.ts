@@ -1,0 +1,47 @@
+/** What must be true of the database before a storage opens on it: each check names the option or command that mends it. */
+import type { Coherence } from '../coherence/head.js';
+import { SchemaError } from '../errors.js';
+import type { ResolvedOptions } from '../options.js';
+import { type Database, statement } from '../postgres/database.js';
+import { PoolerError } from '../postgres/pooler.js';
+import { checkSchema } from '../postgres/schema.js';
+import { readFailure } from '../tiers/postgres-errors.js';
+import { WHICH_SERVER } from '../tiers/statements.js';
+
+const ISOLATION = statement('isolation', `select current_setting('default_transaction_isolation')`);
+
+/** It answers, has the schema of this version, and its transactions are those that the statements were written for. */
+export async function checkDatabase(database: Database): Promise<void> {
+  try {
+    await checkSchema((text) => database.rows(statement('check_schema', text), []));
+    if (database.pooled) await expectReadCommitted(database);
+  } catch (error) {
+    throw readFailure(error);
+  }
+}
+
+/** On a session of our own we set it; a pooler's is what the role says, and a save is one statement outside a transaction. */
+async function expectReadCommitted(database: Database): Promise<void> {
+  const [row] = await database.rows<[level: string]>(ISOLATION, []);
+  if (row?.[0] === 'read committed') return;
+  throw new SchemaError(
+    `behind the pooler transactions begin at ${row?.[0]}: alter role … set default_transaction_isolation = 'read committed'`,
+  );
+}
+
+/** An ear behind a pooler would never hear a thing: that is no outage, which ends. */
+export function refusePooler(reason: unknown, { postgres }: ResolvedOptions): void {
+  if (!(reason instanceof PoolerError)) return;
+  const [option, mend] =
+    postgres.direct === undefined ? ['postgres', 'add postgres.direct'] : ['postgres.direct', 'set it'];
+  throw new TypeError(
+    `option ${option} leads to a pooler, which delivers no notifications: ${mend} to the server itself, for LISTEN, or pass changeFeed: false`,
+  );
+}
+
+/** NOTIFY stays within its database: an ear in another one hears nothing and would look alive. */
+export async function expectSameServer(database: Database, coherence: Coherence): Promise<void> {
+  const [row] = await database.rows<[server: number]>(WHICH_SERVER, []);
+  if (coherence.hears === undefined || coherence.hears === row?.[0]) return;
+  throw new TypeError('option postgres.direct leads to another database than postgres.primary: name the same one');
+}

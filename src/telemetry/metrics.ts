@@ -1,0 +1,11 @@
+/**
+ * The one list of metrics: what each is called, counts and is labelled with, and where it comes from. opentelemetry.ts and
+ * prometheus.ts walk it, and the rules and the dashboard of examples/monitoring/ are made of it. Every label takes few
+ * values, all of which are named; none is a user's.
+ */
+import { loadMetrics, saveMetrics } from './call-metrics.js';
+import { coherenceMetrics } from './coherence-metrics.js';
+import type { Metric } from './metric.js';
+import { tierMetrics } from './tier-metrics.js';
+
+export const METRICS: readonly Metric[] = [...loadMetrics, ...saveMetrics, ...tierMetrics, ...coherenceMetrics];

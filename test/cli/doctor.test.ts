@@ -1,0 +1,51 @@
+/** `lora-store doctor`: how it tells, and its exit codes; what it finds is tested in test/operations/doctor.test.ts. */
+import { expect, test } from 'vitest';
+import { holdHeads, waitingSessions } from '../storage/faults/support.js';
+import { useStorage } from '../support/storage.js';
+import { waitFor } from '../support/wait.js';
+import { lora, loraJson, startLora } from './support.js';
+
+const bench = useStorage();
+
+interface Finding {
+  name: string;
+  level: string;
+  found: string;
+  mend?: string;
+}
+
+test('a line a check, what mends it below, and exit code 1 for a failure, or with --strict for a warning', async () => {
+  const env = { DATABASE_URL: bench.postgresUrl, LORA_STORE_CODEC: 'portable' };
+  const well = await lora(['doctor'], env);
+  expect(well.code).toBe(0);
+  expect(well.stdout).toMatch(/^ok +schema +that of this version/m);
+  expect(well.stdout).toMatch(/^warning +codec +portable.*asks for it$/m);
+  expect(well.stdout).toMatch(/^codec:\n {2}unset LORA_STORE_CODEC$/m);
+  expect(well.stdout).toMatch(/\d+ ok, \d+ warnings, 0 failures\n$/);
+  expect((await lora(['doctor', '--strict'], env)).code).toBe(1);
+
+  await bench.sql('drop trigger lora_adapters_settle_delete on lora_adapters');
+  const ill = await lora(['doctor'], env);
+  expect([ill.code, ill.stdout]).toEqual([1, expect.stringMatching(/^failure +schema/m)]);
+  const findings = await loraJson<Finding[]>(['doctor'], env);
+  expect(findings.find(({ name }) => name === 'schema')).toMatchObject({ level: 'failure', mend: expect.any(String) });
+});
+
+test('Ctrl-C in the middle of a check that waits', async () => {
+  const heads = await holdHeads(bench.postgresUrl);
+  const running = startLora(['doctor'], { DATABASE_URL: bench.postgresUrl });
+  await waitFor(async () => (await waitingSessions(bench)) > 0, { what: 'a check to wait for the heads' });
+  running.interrupt();
+  const { code, stdout, stderr } = await running.ended;
+  expect([code, stdout, stderr]).toEqual([130, '', expect.stringMatching(/lora-store: interrupted\n$/)]);
+  await heads.release();
+});
+
+test('a database without any schema is examined, too', async () => {
+  await bench.sql('drop table lora_adapter_heads, lora_adapters, lora_store_migrations, users cascade');
+  const { code, stdout } = await lora(['doctor'], { DATABASE_URL: bench.postgresUrl });
+  expect(code).toBe(1);
+  expect(stdout).toMatch(/^failure +schema +.*without table/m);
+  expect(stdout).toMatch(/^schema:\n {2}npx lora-store migrate up$/m);
+  expect(stdout).toMatch(/^ok +change feed/m);
+});

