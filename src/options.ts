@@ -38,6 +38,11 @@ export interface LoRAStorageOptions {
   redisTtlMs?: number;
   /** Body of a Redis entry. 'f16' halves it, and rounds the weights of copies from there (docs/format.md). Default 'f32'. */
   redisEncoding?: 'f32' | 'f16';
+  /**
+   * Of all nodes that miss a key in Redis, one asks Postgres; the others wait for what it fills in, for redisTimeoutMs at
+   * most. Default true.
+   */
+  fillLease?: boolean;
   /** Budget to get a connection and an answer from Postgres, in ms. Default 3000. */
   postgresTimeoutMs?: number;
   /** Loads that may wait for Postgres; one more rejects with StorageOverloadedError. Default 10000. */
@@ -57,6 +62,7 @@ export interface ResolvedOptions {
   readonly staleIfErrorMs: number;
   readonly redisTimeoutMs: number;
   readonly redisTtlMs: number;
+  readonly fillLease: boolean;
   readonly postgresTimeoutMs: number;
   readonly maxQueue: number;
   readonly changeFeed: boolean;
@@ -76,6 +82,7 @@ const KNOWN = [
   'redisTimeoutMs',
   'redisTtlMs',
   'redisEncoding',
+  'fillLease',
   'postgresTimeoutMs',
   'maxQueue',
   'changeFeed',
@@ -98,6 +105,7 @@ export function parseOptions(options: LoRAStorageOptions = {}, env: NodeJS.Proce
     staleIfErrorMs: integer('staleIfErrorMs', options.staleIfErrorMs, 60_000, 0),
     redisTimeoutMs: integer('redisTimeoutMs', options.redisTimeoutMs, 50, 1),
     redisTtlMs: integer('redisTtlMs', options.redisTtlMs, 24 * 3_600_000, 100),
+    fillLease: flag('fillLease', options.fillLease, true),
     postgresTimeoutMs: integer('postgresTimeoutMs', options.postgresTimeoutMs, 3000, 1),
     maxQueue: integer('maxQueue', options.maxQueue, 10_000, 0),
     changeFeed: flag('changeFeed', options.changeFeed, true),

@@ -11,6 +11,7 @@ import type { Entry } from '../tiers/entry.js';
 import type { MemoryTier } from '../tiers/memory.js';
 import type { PostgresTier } from '../tiers/postgres.js';
 import type { RedisAnswer, RedisTier } from '../tiers/redis.js';
+import { readFilled, readManyFilled } from '../tiers/redis-lease.js';
 import type { Events, Tier } from './events.js';
 import type { Tasks } from './tasks.js';
 
@@ -33,17 +34,23 @@ export interface FetchParts {
   readonly tasks: Tasks;
   /** What is remembered of revisions was dropped: the ear has to note a new horizon. */
   readonly renewHorizon: () => void;
+  /** Of all nodes that find nothing in Redis one asks Postgres. */
+  readonly fillLease: boolean;
   readonly maxStalenessMs: number;
   readonly staleIfErrorMs: number;
 }
 
 type Steps = LoadSteps<Entry, Buffer>;
 
+const READ_REDIS = { do: 'read redis' } as const;
+
 /** A load among many, and how far it has come. */
 interface Begun {
   readonly key: Key;
   readonly steps: Steps;
   next: Next<Entry, Buffer>;
+  /** Of this load's own, left in Redis: other nodes wait for what is filled in over it. */
+  token?: Buffer | undefined;
 }
 
 interface Asking extends Begun {
@@ -71,17 +78,33 @@ export class Fetcher {
   }
 
   async one(key: Key, manner: Manner = 'usual'): Promise<Loaded> {
-    const { redis, postgres } = this.#parts;
     const steps = this.#steps(key, manner);
-    const redisUntil = redis?.deadline();
-    let next = steps.begin(performance.now());
-    if (next.do === 'read redis' && redis !== undefined)
-      next = steps.redisAnswered(await redis.read(key, redisUntil), performance.now());
-    if (next.do === 'claim' && redis !== undefined)
-      next = steps.claimed(await redis.claim(key, redisUntil), performance.now());
-    if (next.do === 'serve') return this.#fromRedis(key, next);
-    const asking = next as AskPostgres<Entry>;
-    return await this.#landed({ key, steps, next: asking }, postgres.load(key, asking.held, asking.asked));
+    const begun: Begun = { key, steps, next: steps.begin(performance.now()) };
+    await this.#askRedis(begun);
+    if (!asksPostgres(begun)) return this.#fromRedis(key, begun.next as Serve<Entry, Buffer>);
+    return await this.#landed(begun, this.#parts.postgres.load(key, begun.next.held, begun.next.asked));
+  }
+
+  /** The Redis half of a fetch: whoever finds nothing there claims the key, and whoever is too late for that looks again. */
+  async #askRedis(begun: Begun): Promise<void> {
+    const { redis, fillLease } = this.#parts;
+    if (redis === undefined) return;
+    const { key, steps } = begun;
+    const until = redis.deadline();
+    while (begun.next.do === 'read redis') {
+      const answer = await (fillLease ? readFilled(redis, key, until) : redis.read(key, until));
+      begun.next = steps.redisAnswered(answer, performance.now());
+      if (begun.next.do !== 'claim') return;
+      const claim = await redis.claim(key, until);
+      if (claim === 'taken' && fillLease) {
+        // It was no miss yet: somebody was a moment faster.
+        redis.misses--;
+        begun.next = READ_REDIS;
+      } else {
+        begun.token = claim === 'taken' ? undefined : claim;
+        begun.next = steps.claimed(begun.token, performance.now());
+      }
+    }
   }
 
   /** A fetch for each, whose questions go out together. Each ends for itself: what Redis has does not wait for Postgres. */
@@ -110,12 +133,20 @@ export class Fetcher {
       return { key, steps, next: steps.begin(now) };
     });
     const reading = begun.filter(({ next }) => next.do === 'read redis');
-    const found =
-      reading.length === 0 ? [] : ((await this.#parts.redis?.readMany(reading.map(({ key }) => key))) ?? []);
-    for (const [i, read] of reading.entries()) {
-      const next = read.steps.redisAnswered(found[i] as RedisAnswer, performance.now());
+    const { redis, fillLease } = this.#parts;
+    if (redis === undefined || reading.length === 0) return begun;
+    const read = fillLease ? readManyFilled : (_: RedisTier, ...asked: [Key[], number]) => redis.readMany(...asked);
+    const found = await read(
+      redis,
+      reading.map(({ key }) => key),
+      redis.deadline(),
+    );
+    for (const [i, one] of reading.entries()) {
+      const answer = found[i] as RedisAnswer;
+      if (answer.claimed) one.token = answer.seen;
+      const next = one.steps.redisAnswered(answer, performance.now());
       // readMany leaves tokens by itself: where it could not, there is none.
-      read.next = next.do === 'claim' ? read.steps.claimed(undefined, performance.now()) : next;
+      one.next = next.do === 'claim' ? one.steps.claimed(undefined, performance.now()) : next;
     }
     return begun;
   }
@@ -132,12 +163,13 @@ export class Fetcher {
   }
 
   /** The end of a fetch: what Postgres answers, or what is held while it cannot be asked. */
-  async #landed({ key, steps, next }: Asking, answer: Promise<Entry | AdapterCorruptError>): Promise<Loaded> {
+  async #landed({ key, steps, next, token }: Asking, answer: Promise<Entry | AdapterCorruptError>): Promise<Loaded> {
     try {
       const entry = await answer;
       if (entry instanceof AdapterCorruptError) throw entry;
       return this.#arrived(key, next, steps.postgresAnswered(entry, performance.now()));
     } catch (error) {
+      this.#release(key, token);
       const stale = cannotAsk(error) ? steps.postgresUnavailable(performance.now()) : undefined;
       if (stale !== undefined) return stale;
       if (error instanceof AdapterCorruptError) this.#corrupt(key, error);
@@ -171,6 +203,11 @@ export class Fetcher {
       tasks.track(leave.how === 'restamp' ? redis.restamp(key, leave.seen, entry) : redis.fill(key, leave.seen, entry));
     }
     return served;
+  }
+
+  #release(key: Key, token: Buffer | undefined): void {
+    const { redis, tasks } = this.#parts;
+    if (redis !== undefined && token !== undefined) tasks.track(redis.release(key, token));
   }
 
   /** Nobody who comes later may be given something older. */

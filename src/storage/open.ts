@@ -125,7 +125,7 @@ async function build(options: ResolvedOptions, closers: Closer[], close: () => P
   }
 
   const renewHorizon = () => feed?.renew();
-  const limits = { maxStalenessMs, staleIfErrorMs };
+  const limits = { maxStalenessMs, staleIfErrorMs, fillLease: options.fillLease };
   const loader = new Loader({ coherence, memory, redis, postgres, events, tasks, renewHorizon, ...limits });
   const detach = loader.detach.bind(loader);
   const changes = new Changes(coherence, memory);

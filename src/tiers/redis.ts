@@ -27,6 +27,8 @@ export interface RedisAnswer {
   readonly entry: Entry | undefined;
   /** First bytes of what stands under the key, over which alone a fill may go. Undefined: do not fill. */
   readonly seen: Buffer | undefined;
+  /** It is the token of this very read. */
+  readonly claimed?: boolean;
 }
 
 export interface RedisTierEvents extends OutageEvents {
@@ -42,7 +44,8 @@ interface Scripts {
   loraDrop(key: string, seen: Buffer): Promise<number>;
 }
 
-const NOTHING: RedisAnswer = { entry: undefined, seen: undefined };
+/** Redis did not answer, or with bytes that were refused. */
+export const NOTHING: RedisAnswer = { entry: undefined, seen: undefined };
 
 export class RedisTier {
   readonly #client: Redis | Cluster;
@@ -110,12 +113,8 @@ export class RedisTier {
   }
 
   async read(key: Key, deadline = this.deadline()): Promise<RedisAnswer> {
-    const value = await this.#try(
-      READ,
-      key,
-      (name) => this.#client.getBuffer(name).catch(wrongTypeIsGarbage),
-      deadline,
-    );
+    const get = (name: string) => this.#client.getBuffer(name).catch(wrongTypeIsGarbage);
+    const value = await this.#try(READ, key, get, deadline);
     return value === undefined ? NOTHING : this.#examine(key, value, deadline);
   }
 
@@ -123,8 +122,7 @@ export class RedisTier {
    * read() and claim() of many in one round trip to each server that holds some: asked for together, since a token where
    * an entry stands changes nothing. result[i] answers keys[i].
    */
-  async readMany(keys: readonly Key[]): Promise<RedisAnswer[]> {
-    const deadline = this.deadline();
+  async readMany(keys: readonly Key[], deadline = this.deadline()): Promise<RedisAnswer[]> {
     const shares = this.#nodes.share(keys.map((key) => this.redisKey(key)));
     const answers: RedisAnswer[] = keys.map(() => NOTHING);
     await Promise.all(
@@ -140,11 +138,20 @@ export class RedisTier {
     return answers;
   }
 
-  /** Leaves a token where nothing was, before Postgres is read. Returns it if it stands: a fill may go over it. */
-  async claim(key: Key, deadline = this.deadline()): Promise<Buffer | undefined> {
+  /**
+   * Leaves a token where nothing was, before Postgres is read. Returns it if it stands: a fill may go over it. 'taken':
+   * something stands there by now.
+   */
+  async claim(key: Key, deadline = this.deadline()): Promise<Buffer | 'taken' | undefined> {
     const token = fillToken(randomBytes(16));
     const place = (name: string) => this.#client.set(name, token, 'PX', FILL_TOKEN_MS, 'NX');
-    return (await this.#try(KEEP, key, place, deadline)) === 'OK' ? token : undefined;
+    const placed = await this.#try(KEEP, key, place, deadline);
+    return placed === 'OK' ? token : placed === null ? 'taken' : undefined;
+  }
+
+  /** There is nothing to fill in over this token: whoever waits for it asks Postgres himself. */
+  async release(key: Key, token: Buffer): Promise<void> {
+    await this.#try(REMOVE, key, (name) => this.#scripts.loraDrop(name, token));
   }
 
   /** After a load from Postgres: keeps `entry` if what was `seen` before that load still stands. */
@@ -228,7 +235,7 @@ export class RedisTier {
         // MGET says of a key of another type that there is nothing, and no token takes its place: GET says what it is.
         if (value === null && claim === null) return await this.read(key, deadline);
         const answer = await this.#examine(key, value, deadline);
-        return { entry: answer.entry, seen: answer.seen ?? (claim === 'OK' ? token : undefined) };
+        return claim === 'OK' ? { entry: answer.entry, seen: answer.seen ?? token, claimed: true } : answer;
       }),
     );
   }

@@ -57,6 +57,11 @@ async function keysAt(node: ClusterNode, count: number): Promise<Key[]> {
   return keys;
 }
 
+async function claimed(key: Key): Promise<Buffer> {
+  const token = await tier.claim(key);
+  return token instanceof Buffer ? token : expect.fail('no token');
+}
+
 async function revisionAt(key: Key): Promise<number | undefined> {
   return (await tier.read(key)).entry?.revision;
 }
@@ -72,7 +77,7 @@ test.each([undefined, 'of-the-caller:'])(
     expect(missed.map(({ entry }) => entry)).toEqual(keys.map(() => undefined));
     expect(tier.corrupt).toBe(1);
     for (const [i, key] of keys.entries()) {
-      const seen = missed[i]?.seen ?? (await tier.claim(key)) ?? expect.fail('no token');
+      const seen = missed[i]?.seen ?? (await claimed(key));
       await tier.fill(key, seen, entryOf(key, 1));
     }
     expect((await tier.readMany(keys)).map(({ entry }) => entry?.revision)).toEqual(keys.map(() => 1));
@@ -142,7 +147,7 @@ describe('while a slot moves under the calls', () => {
       'claim and fill, of which the second finds the token gone',
       async (key, round) => {
         const absent = newKey(`absent ${round}`, key.userId);
-        const token = (await tier.claim(absent)) ?? expect.fail('no token');
+        const token = await claimed(absent);
         await tier.fill(absent, token, entryOf(absent, 5));
         const { fenced } = tier;
         await tier.fill(absent, token, entryOf(absent, 4));
@@ -192,7 +197,7 @@ describe('while a slot moves under the calls', () => {
   test('a token of before the move, a newer write in the middle of it, and the fill comes after', async () => {
     const key = newKey();
     const slot = slotOfKey(key);
-    const token = (await tier.claim(key)) ?? expect.fail('no token');
+    const token = await claimed(key);
     const to = await redis.strangerTo(slot);
     const from = await redis.beginMove(slot, to);
     await redis.moveKeys(slot, from, to);
