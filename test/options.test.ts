@@ -28,6 +28,7 @@ describe('defaults', () => {
       createMissingUsers: false,
       guard: false,
       redisEncoding: 'f32',
+      fillLease: true,
     });
   });
 
