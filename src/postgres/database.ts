@@ -74,6 +74,11 @@ export class Database implements Session {
     return this.#pooled === true;
   }
 
+  /** Whether single statements run with settings that are not ours: on a pool of the caller's. */
+  get lent(): boolean {
+    return !this.#own;
+  }
+
   get pool(): PoolState {
     const { totalCount, idleCount, waitingCount, options } = this.#pool;
     return { size: totalCount, max: options.max, idle: idleCount, waiting: waitingCount };
@@ -160,6 +165,8 @@ export class Database implements Session {
           values: values as unknown[],
           binary,
           rowMode: 'array' as const,
+          // Without a name pg would send what has no values by the simple protocol, whose answers are text.
+          queryMode: 'extended' as const,
           query_timeout: Math.max(1, deadline - performance.now()),
         };
         try {

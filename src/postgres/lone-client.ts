@@ -58,7 +58,9 @@ function newClient(source: string | pg.PoolConfig): pg.Client {
  */
 export async function refusePooler(client: pg.ClientBase): Promise<void> {
   if (!(await leadsToPooler(client))) return;
-  throw new TypeError('option postgres leads to a pooler: migrate with the URL of the server itself');
+  throw new TypeError(
+    'option postgres leads to a pooler, whose sessions may be shared: migrate with the URL of the server itself',
+  );
 }
 
 /** For checkSchema(). */

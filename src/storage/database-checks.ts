@@ -14,28 +14,28 @@ const ISOLATION = statement('isolation', `select current_setting('default_transa
 export async function checkDatabase(database: Database): Promise<void> {
   try {
     await checkSchema((text) => database.rows(statement('check_schema', text), []));
-    if (database.pooled) await expectReadCommitted(database);
+    if (database.lent && !database.pooled) await expectReadCommitted(database);
   } catch (error) {
     throw readFailure(error);
   }
 }
 
-/** On a session of our own we set it; a pooler's is what the role says, and a save is one statement outside a transaction. */
+/** A save is one statement outside a transaction. On a pool of our own we set the level, and through a pooler we begin one. */
 async function expectReadCommitted(database: Database): Promise<void> {
   const [row] = await database.rows<[level: string]>(ISOLATION, []);
   if (row?.[0] === 'read committed') return;
   throw new SchemaError(
-    `behind the pooler transactions begin at ${row?.[0]}: alter role … set default_transaction_isolation = 'read committed'`,
+    `transactions of the pool that was passed begin at ${row?.[0]}: alter role … set default_transaction_isolation = 'read committed'`,
   );
 }
 
-/** An ear behind a pooler would never hear a thing: that is no outage, which ends. */
+/** An ear behind a pooler may never hear a thing: that is no outage, which ends. */
 export function refusePooler(reason: unknown, { postgres }: ResolvedOptions): void {
   if (!(reason instanceof PoolerError)) return;
   const [option, mend] =
     postgres.direct === undefined ? ['postgres', 'add postgres.direct'] : ['postgres.direct', 'set it'];
   throw new TypeError(
-    `option ${option} leads to a pooler, which delivers no notifications: ${mend} to the server itself, for LISTEN, or pass changeFeed: false`,
+    `option ${option} leads to a pooler, and LISTEN needs the server itself (in session mode, too, which cannot be told from the others): ${mend} to the server, or pass changeFeed: false`,
   );
 }
 

@@ -111,7 +111,10 @@ export class PostgresTier {
 
   // ── writes ──
 
-  /** Appends a version. `expectedVersion`: only over that one; 0: only as the first. */
+  /**
+   * Appends a version. `expectedVersion`: only over that one; 0: only as the first. Through a pooler it is a transaction: only
+   * there do locks have a budget, and a save that waited on after its caller was told would be committed unheard.
+   */
   async save(key: Key, record: AdapterRecord, expectedVersion: number | undefined, asked: Asked): Promise<Entry> {
     const [statement, expected] =
       expectedVersion === undefined || expectedVersion === 0
@@ -121,7 +124,9 @@ export class PostgresTier {
     const values = [key.userId, key.adapterName, bytes, trainingIterations, expected, crc32c(bytes)];
     const send = async (session: Session) => (await session.rows<sql.SaveRow>(statement, values))[0] as sql.SaveRow;
 
-    let row = await this.#append(() => send(this.#database));
+    let row = await this.#append(() =>
+      this.#database.pooled ? this.#database.transaction(send) : send(this.#database),
+    );
     if (!row[0] && this.#createMissingUsers) row = await this.#append(() => this.#saveWithUser(key.userId, send));
     const [owner, version, revision, updatedAt, xid, server] = row;
     if (!owner) throw new UserNotFoundError(key.userId);

@@ -117,12 +117,12 @@ test.each([
   [
     'postgres',
     () => narrow.url,
-    /option postgres leads to a pooler.* add postgres\.direct .*or pass changeFeed: false/,
+    /option postgres leads to a pooler.* add postgres\.direct to the server, or pass changeFeed: false/,
   ],
   [
     'postgres.direct',
     () => ({ primary: database.url, direct: narrow.url }),
-    /option postgres\.direct leads to a pooler.* set it to the server itself/,
+    /option postgres\.direct leads to a pooler.* set it to the server/,
   ],
 ])('%s: an ear behind the pooler is refused, though its first heartbeats come back', async (_, postgres, words) => {
   await expect(open({ postgres: postgres() })).rejects.toThrow(words);
@@ -139,7 +139,7 @@ test('a pool of the caller that leads to one is found out, too', async () => {
 
 test('migrations are refused, and leave no lock in a session of the pooler', async () => {
   await expect(migrate({ postgres: narrow.url })).rejects.toThrow(
-    /leads to a pooler: migrate with the URL of the server/,
+    /leads to a pooler.* migrate with the URL of the server/,
   );
   const locks = await withClient(database.url, (client) =>
     client.query(
@@ -150,23 +150,59 @@ test('migrations are refused, and leave no lock in a session of the pooler', asy
   expect(locks.rowCount).toBe(0);
 });
 
-test('a role whose transactions begin at another level is refused, with the statement that mends it', async () => {
-  const other = await createDatabase();
-  const name = new URL(other.url).pathname.slice(1);
-  await withClient(other.url, (client) =>
-    client.query(`alter database ${name} set default_transaction_isolation = 'repeatable read'`),
-  );
-  // Now, so that its sessions begin so, too.
-  const through = await startPgBouncer(other.url, 1);
+test('a save that waits for a lock is told so, is not committed behind its caller, and keeps nobody else waiting', async () => {
+  const [user, other] = [randomUUID(), randomUUID()];
+  const options = { memory: false as const, postgresTimeoutMs: 1000 };
+  await using storage = await open({ postgres: { primary: bouncer.url, direct: database.url }, ...options });
+  for (const each of [user, other]) await storage.saveAdapter(adapterOf(each, 1));
+  await withClient(database.url, async (client) => {
+    await client.query('begin');
+    await client.query('select from lora_adapter_heads where user_id = $1 for update', [user]);
+    for (let tries = 0; tries < 3; tries++) {
+      await expect(storage.saveAdapter(adapterOf(user, 2))).rejects.toThrow(/55P03.*lock/);
+      expect((await storage.loadAdapter(other)).userId).toBe(other);
+    }
+    await client.query('rollback');
+  });
+  expect(await storage.saveAdapter(adapterOf(user, 2))).toBe(2);
+});
+
+test.each([
+  ['behind a pooler saves begin transactions of their own', (url: string) => ({ postgres: url, changeFeed: false })],
+  ['on a pool of the package the session is told', (url: string) => ({ postgres: url })],
+])('a role whose transactions begin at another level: %s', async (what, source) => {
+  const role = await roleAt('serializable');
+  const through = what.startsWith('behind') ? await startPgBouncer(role.url, 2) : undefined;
   try {
-    await expect(open({ postgres: through.url, changeFeed: false })).rejects.toThrow(
-      /repeatable read: alter role .* set default_transaction_isolation = 'read committed'/,
-    );
-    // The server itself needs none of it: there the session is ours.
-    await using storage = await open({ postgres: other.url });
-    await storage.saveAdapter(adapterOf(randomUUID(), 1));
+    await using storage = await open(source(through?.url ?? role.url));
+    const user = randomUUID();
+    const saves = Array.from({ length: 10 }, (_, i) => storage.saveAdapter(adapterOf(user, i)));
+    expect((await Promise.all(saves)).sort((a, b) => a - b)).toEqual([1, 2, 3, 4, 5, 6, 7, 8, 9, 10]);
   } finally {
-    await through.stop();
-    await other.drop();
+    await through?.stop();
+    await role.drop();
   }
 });
+
+test('on a pool of the caller, which begins so, it is refused with the statement that mends it', async () => {
+  const role = await roleAt('repeatable read');
+  const pool = new pg.Pool({ connectionString: role.url, max: 2 });
+  try {
+    await expect(open({ postgres: pool })).rejects.toThrow(
+      /repeatable read: alter role .* set default_transaction_isolation = 'read committed'/,
+    );
+  } finally {
+    await pool.end();
+    await role.drop();
+  }
+});
+
+/** A database in which transactions begin at that level unless they say otherwise. */
+async function roleAt(level: string): Promise<TestDatabase> {
+  const made = await createDatabase();
+  const name = new URL(made.url).pathname.slice(1);
+  await withClient(made.url, (client) =>
+    client.query(`alter database ${name} set default_transaction_isolation = '${level}'`),
+  );
+  return made;
+}
