@@ -25,6 +25,7 @@ export const entries: readonly Entry[] = [
   { name: 'system', quickSeconds: 4, seconds: 110, load: () => import('./cases/system.js') },
   { name: 'hit-rate', quickSeconds: 4, seconds: 60, load: () => import('./cases/hit-rate.js') },
   { name: 'invalidation', quickSeconds: 4, seconds: 60, load: () => import('./cases/invalidation.js') },
+  { name: 'cold-fleet', quickSeconds: 2, seconds: 30, load: () => import('./cases/cold-fleet.js') },
   { name: 'nodes', quickSeconds: 3, seconds: 40, load: () => import('./cases/nodes.js') },
   { name: 'growth', quickSeconds: 6, seconds: 150, load: () => import('./cases/growth.js') },
   { name: 'footprint', quickSeconds: 4, seconds: 80, load: () => import('./cases/footprint.js') },

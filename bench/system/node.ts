@@ -2,7 +2,7 @@
  * A node: a storage in a process of its own, as in an inference server, whom other processes ask. Called through
  * startChild(). What it reports of itself is what it took while it was asked.
  */
-import { setImmediate as turn } from 'node:timers/promises';
+import { setTimeout as sleep, setImmediate as turn } from 'node:timers/promises';
 import {
   type CacheStats,
   decodeAdapter,
@@ -131,6 +131,14 @@ export async function watch(user: number, version: number): Promise<number> {
 export async function loadAt(user: number, callers: number, at: number): Promise<void> {
   while (sharedNow() < at) await turn();
   await Promise.all(Array.from({ length: callers }, () => storage.loadAdapter(ids[user] as string)));
+}
+
+/** One load at about that moment; resolves with how long it took, in µs. Asleep until then: many processes that spin leave none a core. */
+export async function timedLoadAt(user: number, at: number): Promise<number> {
+  await sleep(Math.max(0, (at - sharedNow()) / 1000));
+  const begun = sharedNow();
+  await storage.loadAdapter(ids[user] as string);
+  return sharedNow() - begun;
 }
 
 export async function close(): Promise<void> {
