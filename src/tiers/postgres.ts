@@ -239,7 +239,8 @@ export class PostgresTier {
         return await this.#breaker.execute(work);
       } catch (error) {
         if (attempt < ATTEMPTS && isRetryable(error)) continue;
-        this.errors++;
+        // That the version is gone is what Postgres was asked.
+        if (!(error instanceof AdapterNotFoundError)) this.errors++;
         throw failure(error);
       }
     }

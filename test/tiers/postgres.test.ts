@@ -351,6 +351,13 @@ describe('delete, forget, prune', () => {
   });
 });
 
+test('a rollback to a version that is gone has its answer, and is no error of the tier', async () => {
+  const tier = new PostgresTier(databases[0] as Database, { createMissingUsers: false }, quiet);
+  const key = await newUser();
+  await expect(tier.rollback(key, 7)).rejects.toMatchObject({ code: 'ADAPTER_NOT_FOUND', version: 7 });
+  expect(tier.errors).toBe(0);
+});
+
 test('errors are those of errors.ts: a schema that is missing, a row that is locked too long', async () => {
   const empty = await createDatabase({ template: 'empty' });
   const bare = new Database(empty.url, { timeoutMs: 2000, maxQueue: 10 });
