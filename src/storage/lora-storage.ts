@@ -112,13 +112,13 @@ export class LoRAStorage {
   ): Promise<UserLoRAAdapter> {
     const key = this.#key(userId, adapterName);
     input.parseVersion(version);
-    const { loader, postgres } = this.#parts;
+    const { loader } = this.#parts;
     const { adapter } = await this.#parts.telling.loadVersion(key, version, options?.signal, async () => {
       options?.signal?.throwIfAborted();
       const latest = loader.peek(key.userId, key.adapterName);
       if (latest?.version === version && !latest.record?.rounded)
         return { adapter: present(key, latest), tier: 'memory' };
-      const row = await this.#abortable(postgres.loadVersion(key, version), options);
+      const row = await this.#abortable(this.#readVersion(key, version), options);
       if (row === undefined) throw new AdapterNotFoundError(key.userId, key.adapterName, version);
       return { adapter: adapterFromRecord(row.record, row.updatedAt), tier: 'postgres' };
     });
@@ -142,8 +142,8 @@ export class LoRAStorage {
 
   /**
    * loadAdapters straight into two contiguous tensors, base [n × rank·inputDim] and user [n × outputDim·rank], for a
-   * batched kernel. result[i]: row i was filled (else it is zeros: no such adapter, bad bytes, or another shape, the last
-   * two reported as `corrupt` events). InvalidAdapterError when the tensors are not n rows long.
+   * batched kernel. result[i]: row i was filled (else it is zeros: no such adapter, bad bytes, which a `corrupt` event
+   * tells of, or another shape). InvalidAdapterError when the tensors are not n rows long.
    */
   async loadAdaptersInto(
     keys: readonly AdapterKey[],
@@ -151,7 +151,7 @@ export class LoRAStorage {
     user: Float32Array,
     options?: CallOptions,
   ): Promise<boolean[]> {
-    return fillTensors(await this.#loadMany(keys, options), { keys, base, user }, this.#parts.events);
+    return fillTensors(await this.#loadMany(keys, options), { rows: keys.length, base, user });
   }
 
   /**
@@ -329,6 +329,18 @@ export class LoRAStorage {
       const load = exact === true ? loader.loadExact(key, signal) : loader.load(key, signal);
       return budgetMs === undefined ? load : within(load, budgetMs, 'the adapter');
     });
+  }
+
+  /** Told of here: no fetcher sees these bytes. */
+  async #readVersion(key: Key, version: number) {
+    try {
+      return await this.#parts.postgres.loadVersion(key, version);
+    } catch (error) {
+      const { userId, adapterName } = key;
+      if (error instanceof AdapterCorruptError)
+        this.#parts.events.emit('corrupt', { userId, adapterName, tier: 'postgres', reason: error.reason });
+      throw error;
+    }
   }
 
   async #loadMany(keys: readonly AdapterKey[], options?: CallOptions): Promise<(Entry | AdapterCorruptError)[]> {

@@ -280,6 +280,19 @@ describe('many at once', () => {
       code: 'INVALID_ADAPTER',
     });
   });
+
+  test('loadAdaptersInto leaves out what has another shape than the rows: good bytes, of which nothing is told', async () => {
+    const userId = await bench.user();
+    await storage.saveAdapter(smallAdapter(userId));
+    const told: unknown[] = [];
+    const tell = (event: unknown) => told.push(event);
+    storage.on('corrupt', tell);
+    const [base, user] = [new Float32Array(9).fill(1), new Float32Array(8).fill(1)];
+    expect(await storage.loadAdaptersInto([{ userId }], base, user)).toEqual([false]);
+    storage.off('corrupt', tell);
+    expect([...base, ...user].every((weight) => weight === 0)).toBe(true);
+    expect(told).toEqual([]);
+  });
 });
 
 test('retrieval latency, printed and not judged', async () => {
