@@ -13,6 +13,8 @@ export interface BusEvents {
   heard(userId: string, adapterName: string, revision: number, settled: boolean): void;
   live(afterMs: number): void;
   lost(cause: Error): void;
+  /** A message to oneself came back: Redis takes and gives. */
+  echoed(): void;
 }
 
 interface Message {
@@ -179,6 +181,7 @@ export class Bus {
       this.#dueSince.delete(channel);
       if (this.#silent().length === 0) this.#revive();
       this.#lagMs = Math.max(0, performance.now() - Number(text));
+      if (!this.#closed) this.#events.echoed();
       return;
     }
     // What comes while the connection ends would begin work that nobody waits for any more.

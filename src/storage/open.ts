@@ -94,17 +94,19 @@ async function build(options: ResolvedOptions, closers: Closer[], close: () => P
     explain = connections.explain;
     const limits = { namespace, timeoutMs: redisTimeoutMs, ttlMs: redisTtlMs, encoding: options.redisEncoding };
     const { degraded, recovered } = report('redis');
-    redis = new RedisTier(connections.client, limits, {
+    const tier = new RedisTier(connections.client, limits, {
       degraded: (cause) => degraded(connections.explain(cause)),
       recovered,
       corrupt: ({ userId, adapterName }, reason) =>
         events.emit('corrupt', { userId, adapterName, tier: 'redis', reason }),
     });
+    redis = tier;
     const reach = { prefix: `${namespace}:${FORMAT}:`, maxStalenessMs, timeoutMs: redisTimeoutMs };
     bus = new Bus(connections.client, connections.subscriber, reach, {
       heard: (userId, name, revision, settled) => invalidation.heard(keyOf(userId, name), revision, 'bus', settled),
       live: busReport.recovered,
       lost: busReport.degraded,
+      echoed: () => tier.revisit(),
     });
   }
 

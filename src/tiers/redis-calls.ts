@@ -58,6 +58,19 @@ export class RedisCalls {
     }
   }
 
+  /**
+   * A question whether it answers at all, past the breaker like any call, so that it finds out for the others. Rejects
+   * where it does not. What is refused here and granted there is another matter: it tells nothing of refusals.
+   */
+  async ping(ping: () => Promise<unknown>): Promise<void> {
+    try {
+      await this.#breaker.execute(() => this.#within(ping(), this.#timeoutMs));
+    } catch (error) {
+      if (!(error instanceof BrokenCircuitError)) this.#failures.count(error instanceof DeadlineError);
+      throw error;
+    }
+  }
+
   /** A call that was part of another, and failed while that did not. */
   failed(asks: Asks, error: Error): void {
     this.#failures.count(error instanceof DeadlineError);

@@ -5,7 +5,7 @@
 
 import type { Cluster, Redis } from 'ioredis';
 import { slotOf } from '../coherence/slot.js';
-import { ANYBODY } from './redis-nodes.js';
+import { ANYBODY, nameOf } from './redis-nodes.js';
 
 /** More than a slot has keys. */
 const ALL = 2 ** 31 - 1;
@@ -39,11 +39,6 @@ export async function* keysThatBegin(
     yield page?.[1];
     cursor = page?.[0] ?? '0';
   } while (cursor !== '0');
-}
-
-/** As the table of slots has it. */
-function nameOf({ options }: Redis): string {
-  return `${options.host}:${options.port}`;
 }
 
 function escapeGlob(text: string): string {

@@ -21,6 +21,11 @@ export interface Share {
 /** Of a single server, and of keys whose slot nobody is known to own. */
 export const ANYBODY = '';
 
+/** Of a cluster's node, as its table of slots has it. */
+export function nameOf({ options }: Redis): string {
+  return `${options.host}:${options.port}`;
+}
+
 export class RedisNodes implements Failures {
   readonly #client: Redis | Cluster;
   readonly #timeoutMs: number;
@@ -85,6 +90,14 @@ export class RedisNodes implements Failures {
     }));
   }
 
+  /** Rejects where one of those that own keys does not answer. */
+  async ping(): Promise<void> {
+    const client = this.#client;
+    const owners = 'nodes' in client ? client.nodes('master').filter((node) => this.#owns(client, node)) : [];
+    if (owners.length === 0) return await this.to(ANYBODY).ping(() => client.ping());
+    await Promise.all(owners.map((node) => this.to(nameOf(node)).ping(() => node.ping())));
+  }
+
   count(timedOut: boolean): void {
     this.errors++;
     if (!timedOut) return;
@@ -97,6 +110,11 @@ export class RedisNodes implements Failures {
     if (!('nodes' in this.#client)) return ANYBODY;
     const { slots, options } = this.#client;
     return slots[slotOf(`${options.keyPrefix ?? ''}${name}`)]?.[0] ?? ANYBODY;
+  }
+
+  #owns({ slots }: Cluster, node: Redis): boolean {
+    const name = nameOf(node);
+    return slots.some((keys) => keys?.[0] === name);
   }
 
   /** Those that own nothing any more: nobody will find out whether they are well again. */

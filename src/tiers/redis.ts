@@ -6,7 +6,6 @@
 import { randomBytes } from 'node:crypto';
 import type { Cluster, Redis } from 'ioredis';
 import type { Key } from '../coherence/key.js';
-import { within } from '../deadline.js';
 import type { BreakerState, OutageEvents } from './breaker.js';
 import type { Entry } from './entry.js';
 import { decodeEntry, encodeEntry, fillToken, HEADER_BYTES, isFillToken, type RedisEncoding } from './redis-entry.js';
@@ -52,7 +51,6 @@ export class RedisTier {
   readonly #scripts: Scripts;
   readonly #events: RedisTierEvents;
   readonly #prefix: string;
-  readonly #timeoutMs: number;
   readonly #ttlMs: number;
   readonly #encoding: RedisEncoding;
   readonly #nodes: RedisNodes;
@@ -72,7 +70,6 @@ export class RedisTier {
   ) {
     this.#client = client;
     this.#prefix = `${options.namespace}:${FORMAT}:`;
-    this.#timeoutMs = options.timeoutMs;
     this.#ttlMs = options.ttlMs;
     this.#encoding = options.encoding ?? 'f32';
     this.#events = events;
@@ -199,9 +196,14 @@ export class RedisTier {
     return true;
   }
 
-  /** Rejects when Redis does not answer. */
-  async ping(): Promise<void> {
-    await within(this.#client.ping(), this.#timeoutMs, 'Redis');
+  /** Rejects when Redis does not answer, of a cluster one master, and while a breaker keeps from asking. */
+  ping(): Promise<void> {
+    return this.#nodes.ping();
+  }
+
+  /** There are signs of life: a breaker that is not closed tries, where no load may come to do it. */
+  revisit(): void {
+    if (this.breaker !== 'closed') this.ping().catch(() => undefined);
   }
 
   async #examine(key: Key, value: Buffer | null, deadline: number): Promise<RedisAnswer> {

@@ -22,6 +22,7 @@ export class Notes {
       this.states.push('lost');
       this.causes.push(cause);
     },
+    echoed: () => undefined,
   };
 
   count(state: 'live' | 'lost'): number {

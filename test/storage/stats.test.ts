@@ -66,6 +66,23 @@ test('the lag of the bus: the round trip of a message to itself, and none while 
   await proxy.close();
 });
 
+test('a breaker before Redis closes again on a node that asks Redis for nothing: its bus hears that Redis is back', async () => {
+  const proxy = await proxyTo(redisUrl());
+  const node = await bench.open({ redis: proxy.url(redisUrl()), redisTimeoutMs: 500, maxStalenessMs: 900 });
+  const told: string[] = [];
+  node.on('recovered', ({ tier }) => told.push(tier));
+  proxy.mute();
+  await waitFor(async () => {
+    await node.loadAdapter(randomUUID()).catch(() => undefined);
+    return node.cacheStats().redis.breaker === 'open';
+  });
+  proxy.heal();
+  // No load and no health(): only what the node does by itself.
+  await waitFor(() => node.cacheStats().redis.breaker === 'closed' && told.includes('redis'));
+  await node.close();
+  await proxy.close();
+});
+
 test('the ear: live with a heartbeat that is not old, and the age that grows when it is mute', async () => {
   const proxy = await proxyTo(bench.postgresUrl);
   const maxStalenessMs = 900;

@@ -270,4 +270,30 @@ describe('a master that is silent', () => {
     expect(await redis.ownerOf(slotOfKey(lost[0] ?? expect.fail()))).toBe(replica);
     expect((await tier.readMany(lost)).every(({ entry }) => entry?.revision === 2)).toBe(true);
   });
+
+  test('is found by a ping, which asks every master, and is found to be replaced', async () => {
+    await connect(500);
+    const [ill] = (await redis.masters()) as [ClusterNode];
+    await waitFor(() =>
+      tier.ping().then(
+        () => true,
+        () => false,
+      ),
+    );
+    const replica = await redis.replicaOf(ill);
+    const spoken = states.length;
+    await ill.server.pause();
+    await expect(tier.ping()).rejects.toThrow('Redis did not answer');
+    expect([tier.breaker, states.slice(spoken)]).toEqual(['open', ['degraded']]);
+    await redis.promoted(replica);
+    await waitFor(() =>
+      tier.ping().then(
+        () => states.at(-1) === 'recovered',
+        () => false,
+      ),
+    );
+    expect(tier.breaker).toBe('closed');
+    await ill.server.resume();
+    await redis.whole();
+  });
 });

@@ -86,6 +86,26 @@ describe('silence', () => {
     expect(states).toEqual(['degraded', 'recovered']);
   });
 
+  test('a ping goes past the breaker as every call: it opens it, and closes it when Redis answers', async () => {
+    await connect(100);
+    await answers();
+    const { errors } = tier;
+    proxy.mute();
+    await expect(tier.ping()).rejects.toThrow('Redis did not answer within 100 ms');
+    expect([tier.breaker, tier.errors - errors, states]).toEqual(['open', 1, ['degraded']]);
+    // Nobody is asked now, and that is no failure.
+    await expect(tier.ping()).rejects.toThrow();
+    expect(tier.errors - errors).toBe(1);
+    proxy.heal();
+    await waitFor(() =>
+      tier.ping().then(
+        () => true,
+        () => false,
+      ),
+    );
+    expect([tier.breaker, states]).toEqual(['closed', ['degraded', 'recovered']]);
+  });
+
   test('a call that was not made is not an error', async () => {
     await connect(100);
     await answers();
