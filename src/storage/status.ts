@@ -35,6 +35,8 @@ export interface CacheStats {
   /** loads: bodies fetched. */
   readonly postgres: { loads: number; errors: number; breaker: BreakerState; pool: PoolState };
   readonly bus: {
+    /** False with redis: false. */
+    enabled: boolean;
     connected: boolean;
     received: number;
     published: number;
@@ -43,6 +45,8 @@ export interface CacheStats {
     lagMs: number | undefined;
   };
   readonly changeFeed: {
+    /** False with changeFeed: false. */
+    enabled: boolean;
     /** Its lease runs: memory answers by itself. */
     live: boolean;
     reconnects: number;
@@ -76,6 +80,7 @@ export function cacheStats({ coherence, memory, redis, postgres, bus, feed, load
     },
     postgres: { loads: postgres.loads, errors: postgres.errors, breaker: postgres.breaker, pool: postgres.pool },
     bus: {
+      enabled: bus !== undefined,
       connected: bus?.connected ?? false,
       received: bus?.received ?? 0,
       published: bus?.published ?? 0,
@@ -83,6 +88,7 @@ export function cacheStats({ coherence, memory, redis, postgres, bus, feed, load
       lagMs: bus?.lagMs,
     },
     changeFeed: {
+      enabled: feed !== undefined,
       live: coherence.live(now),
       reconnects: feed?.reconnects ?? 0,
       heartbeatAgeMs: provenAt === undefined ? undefined : now - provenAt,

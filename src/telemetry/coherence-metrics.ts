@@ -7,6 +7,9 @@ const OUTAGES = [0.1, 0.5, 1, 5, 10, 30, 60, 300, 1800, 3600];
 /** What is not known is no point. */
 const seconds = (ms: number | undefined): Point[] => (ms === undefined ? [] : one(ms / 1000));
 
+/** What is off is not down. */
+const whereOn = (enabled: boolean, state: boolean): Point[] => (enabled ? one(Number(state)) : []);
+
 export const coherenceMetrics: readonly Metric[] = [
   {
     name: 'lora_store.invalidations',
@@ -21,7 +24,7 @@ export const coherenceMetrics: readonly Metric[] = [
     instrument: 'gauge',
     unit: '{state}',
     description: '1 while this node demonstrably hears of every commit; 0: every load asks Postgres for the head.',
-    read: ({ changeFeed }) => one(Number(changeFeed.live)),
+    read: ({ changeFeed: { enabled, live } }) => whereOn(enabled, live),
   },
   {
     name: 'lora_store.change_feed.heartbeat_age',
@@ -36,7 +39,7 @@ export const coherenceMetrics: readonly Metric[] = [
     instrument: 'gauge',
     unit: '{state}',
     description: '1 while this node is subscribed to what other nodes publish in Redis.',
-    read: ({ bus }) => one(Number(bus.connected)),
+    read: ({ bus: { enabled, connected } }) => whereOn(enabled, connected),
   },
   {
     name: 'lora_store.bus.lag',
@@ -82,6 +85,7 @@ export const coherenceMetrics: readonly Metric[] = [
     description: 'How long a part was degraded, told when it is well again.',
     labels: { part: PARTS },
     buckets: OUTAGES,
+    fromZero: true,
     on: { recovered: ({ tier, afterMs }) => one(afterMs / 1000, { part: tier }) },
   },
 ];

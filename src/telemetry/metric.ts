@@ -28,6 +28,8 @@ export interface Sampled extends Described {
 export interface Told extends Described {
   readonly instrument: 'counter' | 'histogram';
   readonly buckets?: readonly number[];
+  /** Of a histogram that stands still for long: a zero for each label, as a counter has, where the backend can. */
+  readonly fromZero?: true;
   readonly on: { readonly [C in keyof ChannelMessages]?: (message: ChannelMessages[C]) => readonly Point[] };
 }
 

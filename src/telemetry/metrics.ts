@@ -5,7 +5,14 @@
  */
 import { loadMetrics, saveMetrics } from './call-metrics.js';
 import { coherenceMetrics } from './coherence-metrics.js';
-import type { Metric } from './metric.js';
+import type { Labels, Metric } from './metric.js';
 import { tierMetrics } from './tier-metrics.js';
 
 export const METRICS: readonly Metric[] = [...loadMetrics, ...saveMetrics, ...tierMetrics, ...coherenceMetrics];
+
+/** TypeError where a metric has a label of that name itself: one would be written over by the other. */
+export function refuseTaken(labels: Labels): void {
+  const taken = Object.keys(labels).find((name) => METRICS.some((metric) => Object.hasOwn(metric.labels ?? {}, name)));
+  if (taken !== undefined)
+    throw new TypeError(`label '${taken}' is one of the package's own metrics: give it another name`);
+}

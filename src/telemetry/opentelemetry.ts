@@ -15,7 +15,7 @@ import {
 import type { LoRAStorage } from '../storage/lora-storage.js';
 import { combinations, follow, isSampled, isTold } from './follow.js';
 import type { Labels, Sampled, Told } from './metric.js';
-import { METRICS } from './metrics.js';
+import { METRICS, refuseTaken } from './metrics.js';
 import { traceCalls } from './spans.js';
 
 export interface OpenTelemetryOptions {
@@ -23,16 +23,17 @@ export interface OpenTelemetryOptions {
   readonly meterProvider?: MeterProvider;
   /** Default: the global one. */
   readonly tracerProvider?: TracerProvider;
-  /** On every point and span, so that storages of one process can be told apart. */
+  /** On every point and span, so that storages of one process can be told apart. None that a metric has itself. */
   readonly attributes?: Labels;
 }
 
 const SCOPE = 'lora-store';
 
-/** Begins to observe; returns what ends it, to be called when the storage is closed. */
+/** Begins to observe; returns what ends it, to be called when the storage is closed. TypeError for an attribute that a metric has itself. */
 export function instrument(storage: LoRAStorage, options: OpenTelemetryOptions = {}): () => void {
   const { meterProvider = metrics.getMeterProvider(), tracerProvider = trace.getTracerProvider() } = options;
   const { attributes = {} } = options;
+  refuseTaken(attributes);
   const meter = meterProvider.getMeter(SCOPE);
   const endings = [
     recordTold(storage, meter, attributes),

@@ -6,14 +6,17 @@ import { Counter, Gauge, register as globalRegister, Histogram, type Registry } 
 import type { LoRAStorage } from '../storage/lora-storage.js';
 import { combinations, follow, isSampled, isTold } from './follow.js';
 import type { Labels, Metric, Point } from './metric.js';
-import { METRICS } from './metrics.js';
+import { METRICS, refuseTaken } from './metrics.js';
 
 export interface PrometheusOptions {
   /** Default: the global one. */
   readonly register?: Registry;
   /** Before every name. Default: none. */
   readonly prefix?: string;
-  /** On every series, so that storages of one registry can be told apart: the same names for each, other values. */
+  /**
+   * On every series, so that storages of one registry can be told apart: the same names for each, other values. None that a
+   * metric has itself.
+   */
   readonly labels?: Labels;
 }
 
@@ -38,17 +41,18 @@ export const exposedMetrics: readonly ExposedMetric[] = METRICS.map((metric) => 
   source: metric.name,
 }));
 
-/** As OpenTelemetry's exporter for Prometheus would name it. */
+/** As the OpenTelemetry Collector would name it for Prometheus; the exporter of OpenTelemetry's SDK for Node leaves out units. */
 function exposedName({ name, unit, instrument }: Metric): string {
   return `${name.replaceAll('.', '_')}${UNITS[unit] ?? ''}${instrument === 'counter' ? '_total' : ''}`;
 }
 
 /**
- * Begins to collect; returns what ends it, to be called when the storage is closed. TypeError where series of two storages
- * could not be told apart.
+ * Begins to collect; returns what ends it, to be called when the storage is closed: of its series none is left then.
+ * TypeError where series of two storages could not be told apart.
  */
 export function collectMetrics(storage: LoRAStorage, options: PrometheusOptions = {}): () => void {
   const { register = globalRegister, prefix = '', labels = {} } = options;
+  refuseTaken(labels);
   const boards = boardsOf.get(register) ?? new Map<string, Board>();
   boardsOf.set(register, boards);
   const board = boards.get(prefix) ?? new Board(register, prefix, Object.keys(labels));
@@ -70,14 +74,20 @@ class Board {
   readonly #register: Registry;
   readonly #prefix: string;
   readonly #labelNames: readonly string[];
-  readonly #instruments: Map<Metric, Counter | Gauge | Histogram>;
+  readonly #instruments = new Map<Metric, Counter | Gauge | Histogram>();
   readonly #storages = new Map<object, { readonly storage: LoRAStorage; readonly labels: Labels }>();
 
   constructor(register: Registry, prefix: string, labelNames: readonly string[]) {
     this.#register = register;
     this.#prefix = prefix;
     this.#labelNames = labelNames;
-    this.#instruments = new Map(METRICS.map((metric) => [metric, this.#create(metric)]));
+    try {
+      for (const metric of METRICS) this.#instruments.set(metric, this.#create(metric));
+    } catch (error) {
+      // A name is taken. Those before it would stay, collect nothing, and be in the way next time.
+      this.close();
+      throw error;
+    }
   }
 
   get empty(): boolean {
@@ -88,21 +98,31 @@ class Board {
     this.#refuseMixture(labels);
     const membership = { storage, labels };
     this.#storages.set(membership, membership);
-    for (const metric of METRICS) {
-      const counter = this.#instruments.get(metric);
+    for (const metric of METRICS.filter(isTold)) {
+      const instrument = this.#instruments.get(metric);
       // A counter that appears with its first failure has not increased: there was nothing before.
-      if (isTold(metric) && counter instanceof Counter)
-        for (const each of combinations(metric)) counter.inc({ ...labels, ...each }, 0);
+      for (const each of combinations(metric)) {
+        if (instrument instanceof Counter) instrument.inc({ ...labels, ...each }, 0);
+        else if (metric.fromZero && instrument instanceof Histogram) instrument.zero({ ...labels, ...each });
+      }
     }
     const end = follow(storage, (metric, point) => record(this.#instruments.get(metric), point, labels));
     return () => {
       end();
-      this.#storages.delete(membership);
+      // Called again, it would take what another with these labels has by now.
+      if (this.#storages.delete(membership)) this.#forget(labels);
     };
   }
 
   close(): void {
-    for (const metric of METRICS) this.#register.removeSingleMetric(this.#prefix + exposedName(metric));
+    for (const metric of this.#instruments.keys())
+      this.#register.removeSingleMetric(this.#prefix + exposedName(metric));
+  }
+
+  /** What is sampled goes by itself. */
+  #forget(labels: Labels): void {
+    for (const metric of METRICS.filter(isTold))
+      for (const each of combinations(metric)) this.#instruments.get(metric)?.remove({ ...labels, ...each });
   }
 
   #refuseMixture(labels: Labels): void {

@@ -99,5 +99,10 @@ test('the ear: live with a heartbeat that is not old, and the age that grows whe
 
 test('without an ear there is no heartbeat', async () => {
   const node = await bench.open({ changeFeed: false });
-  expect(node.cacheStats().changeFeed).toEqual({ live: false, reconnects: 0, heartbeatAgeMs: undefined });
+  expect(node.cacheStats().changeFeed).toEqual({
+    enabled: false,
+    live: false,
+    reconnects: 0,
+    heartbeatAgeMs: undefined,
+  });
 });

@@ -230,6 +230,15 @@ test('a failure is an error with its code; that there is none, or that the calle
   await proxy.close();
 });
 
+test('an attribute that a metric has itself is refused', async () => {
+  const { providers, metrics } = sdk();
+  const node = await bench.open({ redis: false });
+  expect(() => instrument(node, { ...providers, attributes: { outcome: 'x' } })).toThrow(
+    new TypeError("label 'outcome' is one of the package's own metrics: give it another name"),
+  );
+  expect(await metrics()).toEqual([]);
+});
+
 test('without an SDK it breaks nothing', async () => {
   const userId = await saved();
   const node = await bench.open({ redis: false });

@@ -1,11 +1,12 @@
 /** lora-store/prometheus: what Prometheus would scrape of real storages, in names, units and counts. */
 import { channel } from 'node:diagnostics_channel';
-import { Registry } from 'prom-client';
+import { Counter, Registry } from 'prom-client';
 import { expect, test } from 'vitest';
 import { LOAD_FAILURES } from '../../src/storage/outcomes.js';
 import { collectMetrics, exposedMetrics } from '../../src/telemetry/prometheus.js';
 import { messagesOf } from '../support/messages.js';
 import { smallAdapter, useStorage } from '../support/storage.js';
+import { waitFor } from '../support/wait.js';
 import { live } from './life.js';
 
 const bench = useStorage();
@@ -154,11 +155,71 @@ test('storages share a registry by labels, and neither counts for the other', as
 
   endings[0]?.();
   await a.loadAdapter(userId);
-  expect((await counts('a')).loads).toEqual([2]);
-  expect((await counts('b')).hits).toEqual([0]);
+  // Nothing is left of it, or a service that opens one for each of its customers would keep them all.
+  for (const { name } of exposedMetrics)
+    expect([name, (await series(register, name)).filter(({ labels: { storage } }) => storage === 'a')]).toEqual([
+      name,
+      [],
+    ]);
+  expect(await counts('b')).toEqual({ loads: [1], hits: [0], saves: [] });
   twice()();
   endings[1]?.();
   expect(register.getMetricsAsArray()).toEqual([]);
+});
+
+test('an end that is called again takes nothing from whoever has these labels now', async () => {
+  const register = new Registry();
+  const node = await bench.open({ redis: false });
+  const end = collectMetrics(node, { register, labels: { storage: 'a' } });
+  collectMetrics(node, { register, labels: { storage: 'b' } });
+  end();
+  collectMetrics(node, { register, labels: { storage: 'a' } });
+  end();
+  expect(await valuesOf(register, 'lora_store_fallbacks_total', { storage: 'a' })).toEqual([0]);
+});
+
+test('a label that a metric has itself is refused: it would be written over, and two storages mixed', async () => {
+  const register = new Registry();
+  const node = await bench.open({ redis: false });
+  expect(() => collectMetrics(node, { register, labels: { tier: 'gold' } })).toThrow(
+    new TypeError("label 'tier' is one of the package's own metrics: give it another name"),
+  );
+  expect(register.getMetricsAsArray()).toEqual([]);
+});
+
+test('where a name is taken nothing is collected, and what was there stays', async () => {
+  const register = new Registry();
+  const node = await bench.open({ redis: false });
+  const before = channel('lora-store:save').hasSubscribers;
+  const taken = new Counter({ name: 'lora_store_fallbacks_total', help: 'Of somebody else.', registers: [register] });
+  expect(() => collectMetrics(node, { register })).toThrow('lora_store_fallbacks_total');
+  expect(register.getMetricsAsArray()).toEqual([taken]);
+  expect(channel('lora-store:save').hasSubscribers).toBe(before);
+  register.removeSingleMetric('lora_store_fallbacks_total');
+  collectMetrics(node, { register })();
+});
+
+test('a part that is off has no series that says it is down, and one that is on has them', async () => {
+  const registers = [new Registry(), new Registry()] as const;
+  const [on, off] = [await bench.open(), await bench.open({ redis: false, changeFeed: false })];
+  collectMetrics(on, { register: registers[0] });
+  collectMetrics(off, { register: registers[1] });
+  await waitFor(() => on.cacheStats().bus.connected && on.cacheStats().changeFeed.live);
+  for (const name of ['lora_store_bus_connected', 'lora_store_change_feed_live'])
+    expect([name, ...(await Promise.all(registers.map((register) => valuesOf(register, name, {}))))]).toEqual([
+      name,
+      [1],
+      [],
+    ]);
+});
+
+test('durations of outages begin with a zero for each part: the first one has something to increase from', async () => {
+  const register = new Registry();
+  collectMetrics(await bench.open({ redis: false }), { register, labels: { storage: 'a' } });
+  const counts = await series(register, 'lora_store_outage_duration_seconds', '_count');
+  expect(counts).toEqual(
+    ['redis', 'postgres', 'bus', 'change-feed'].map((part) => ({ value: 0, labels: { storage: 'a', part } })),
+  );
 });
 
 test('when it ends, nobody listens any more', async () => {
