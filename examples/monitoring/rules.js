@@ -4,8 +4,8 @@ import { perSecond, quantile, series } from './names.js';
 
 /** One alert for each node, and one for each of its storages where they have labels. */
 const NODE = 'job, instance';
-/** A caller who leaves, and a budget that is up, are the caller's. */
-const FAILED = 'outcome=~"corrupt|unavailable|overloaded|error"';
+/** All but a caller who leaves. */
+const FAILED = 'outcome=~"corrupt|unavailable|overloaded|timeout|error"';
 
 /**
  * @param {string} name
@@ -32,13 +32,25 @@ const failing = (name, operation) => {
   const all = series(`lora_store.${operation}.duration`, '', '_count');
   return alert(name, 'critical', `${perSecond(failures, '5m', NODE)} > 0.01 * ${perSecond(all, '5m', NODE)}`, '5m', {
     summary: `{{ $labels.instance }}: more than one ${operation} in a hundred fails`,
-    description: 'By outcome: unavailable and overloaded are about Postgres, corrupt is about bytes.',
+    description:
+      'By outcome: unavailable and overloaded are about Postgres, corrupt is about bytes, timeout is a budgetMs that was up.',
   });
 };
 
 const calls = [
   failing('LoadsFail', 'load'),
   failing('LoadsOfManyFail', 'load_many'),
+  alert(
+    'Fallbacks',
+    'warning',
+    `${perSecond(series('lora_store.fallbacks'), '5m', NODE)} > 0.01 * ${perSecond(series('lora_store.load.duration', '', '_count'), '5m', NODE)}`,
+    '5m',
+    {
+      summary: '{{ $labels.instance }}: more than one load in a hundred ends with the fallback',
+      description:
+        'Users who have no adapter count, too: where many have none, raise the share. Otherwise look at loads by outcome.',
+    },
+  ),
   alert(
     'LoadsSlow',
     'warning',
@@ -50,6 +62,16 @@ const calls = [
     },
   ),
   alert(
+    'LoadsOfManySlow',
+    'warning',
+    `${quantile(0.99, 'lora_store.load_many.duration', '5m', { selector: 'outcome="answered"', by: NODE })} > 0.5`,
+    '10m',
+    {
+      summary: '{{ $labels.instance }}: one call for many in a hundred takes {{ $value | humanizeDuration }}',
+      description: 'It grows with the keys of a call. Look at adapters of calls for many by outcome, and at the pool.',
+    },
+  ),
+  alert(
     'ServesStale',
     'warning',
     `${perSecond(series('lora_store.load.duration', 'outcome="stale"', '_count'), '5m', NODE)} > 0`,
@@ -57,6 +79,16 @@ const calls = [
     {
       summary: '{{ $labels.instance }}: adapters are served that could not be verified',
       description: 'Postgres cannot be asked. When staleIfErrorMs is over, these loads fail.',
+    },
+  ),
+  alert(
+    'ServesManyStale',
+    'warning',
+    `${perSecond(series('lora_store.load_many.adapters', 'outcome="stale"'), '5m', NODE)} > 0`,
+    '1m',
+    {
+      summary: '{{ $labels.instance }}: calls for many are answered with adapters that could not be verified',
+      description: 'Postgres cannot be asked. When staleIfErrorMs is over, these calls fail.',
     },
   ),
   alert(
@@ -98,6 +130,17 @@ const tiers = [
       description: 'Every load that memory cannot answer goes to Postgres: look at its pool.',
     },
   ),
+  alert(
+    'RedisRefuses',
+    'warning',
+    `${perSecond(series('lora_store.tier.errors', 'tier="redis"'), '5m', NODE)} > 0`,
+    '10m',
+    {
+      summary: '{{ $labels.instance }}: calls of Redis go on failing',
+      description:
+        'With its breaker closed it answers and refuses: full (OOM), a replica (READONLY), not permitted (NOPERM). The degraded event has its words.',
+    },
+  ),
   alert('PoolExhausted', 'warning', `${series('lora_store.postgres.pool.waiting')} > 0`, '5m', {
     summary: '{{ $labels.instance }}: {{ $value }} calls wait for a connection to Postgres',
     description: "Raise the pool's max, look for slow statements, or send less.",
@@ -118,11 +161,11 @@ const coherence = [
   alert('ChangeFeedDown', 'warning', `${series('lora_store.change_feed.live')} == 0`, '2m', {
     summary: '{{ $labels.instance }}: the change feed is down',
     description:
-      'Answers are right, and every load asks Postgres for the head. Is there a pooler in between? Then set postgres.direct. With changeFeed: false, drop this alert.',
+      'Answers are right, and every load asks Postgres for the head. The degraded event of change-feed says why.',
   }),
   alert('BusDown', 'warning', `${series('lora_store.bus.connected')} == 0`, '10m', {
     summary: '{{ $labels.instance }}: hears nothing from other nodes through Redis',
-    description: 'The change feed tells of saves all the same. With redis: false, drop this alert.',
+    description: 'The change feed tells of saves all the same.',
   }),
   alert('BusSlow', 'warning', `${series('lora_store.bus.lag')} > 0.1`, '10m', {
     summary: '{{ $labels.instance }}: a message through Redis takes {{ $value | humanizeDuration }}',

@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { Registry } from 'prom-client';
 import { expect, test } from 'vitest';
+import { LOAD_FAILURES } from '../../../src/storage/outcomes.js';
 import { collectMetrics, exposedMetrics } from '../../../src/telemetry/prometheus.js';
 import { root } from '../../support/root.js';
 import { useStorage } from '../../support/storage.js';
@@ -77,4 +78,24 @@ test('every metric of the list is drawn', () => {
   const drawn = expressionsIn('dashboard.json').join('\n');
   const missing = exposedMetrics.filter(({ name }) => !new RegExp(`\\b${name}(_bucket|_count|_sum)?\\b`).test(drawn));
   expect(missing.map(({ name }) => name)).toEqual([]);
+});
+
+test('whatever a load may fail of, but for a caller who leaves, is a failure to the alerts; stale, slow and fallbacks of each kind have one', () => {
+  const { groups } = JSON.parse(readFileSync(join(directory, 'rules.json'), 'utf8')) as {
+    groups: { rules: { alert: string; expr: string }[] }[];
+  };
+  const rules = groups.flatMap(({ rules }) => rules);
+  const failing = rules.filter(({ alert }) => /^LoraStoreLoads(OfMany)?Fail$/.test(alert));
+  const outcomes = failing.map(({ expr }) => /outcome=~"([^"]*)"/.exec(expr)?.[1]?.split('|').sort());
+  const theirs = LOAD_FAILURES.filter((outcome) => outcome !== 'aborted').sort();
+  expect(outcomes).toEqual([theirs, theirs]);
+  const needed = [
+    'lora_store_fallbacks_total',
+    'lora_store_load_duration_seconds_count{outcome="stale"}',
+    'lora_store_load_many_adapters_total{outcome="stale"}',
+    'lora_store_load_duration_seconds_bucket',
+    'lora_store_load_many_duration_seconds_bucket',
+    'lora_store_tier_errors_total{tier="redis"}',
+  ];
+  expect(needed.filter((series) => !rules.some(({ expr }) => expr.includes(series)))).toEqual([]);
 });
