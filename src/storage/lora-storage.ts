@@ -278,7 +278,7 @@ export class LoRAStorage {
     return cacheStats(this.#parts);
   }
 
-  /** Asks each part now; never rejects. */
+  /** Asks each part now; a part that does not answer is `down`. Rejects after close() alone, with StorageClosedError. */
   async health(): Promise<Health> {
     this.#open();
     return await this.#track(health(this.#parts));
