@@ -175,14 +175,15 @@ export const COPY_VERSION = statement(
    where user_id = $1 and adapter_name = $2 and version = $3`,
 );
 
-// Rows are locked in the order of every other write before they are deleted: `in` alone deletes them in any order.
+// Rows are locked in the order of every other write before they are deleted: `in` alone deletes them in any order. They are
+// named by their key: the ids of an adopted table may be those of another user's rows, too.
 
 export const FORGET_BODIES = statement(
   'forget_bodies',
   `with doomed as (
-     select id from lora_adapters where user_id = $1 order by adapter_name, version for update
+     select adapter_name, version from lora_adapters where user_id = $1 order by adapter_name, version for update
    )
-   delete from lora_adapters where id in (select id from doomed) returning version`,
+   delete from lora_adapters where user_id = $1 and (adapter_name, version) in (select * from doomed) returning version`,
 );
 /** In any order: no body is left, so nobody else takes two of these heads at once. */
 export const FORGET_HEADS = statement(
@@ -227,20 +228,23 @@ export const ADAPTERS = 'unnest($1::uuid[], $2::varchar[]) k(user_id, adapter_na
 /** Answers with every row it chose: one that somebody else deleted meanwhile is not `gone` by this, and no end of the work. */
 const prune = (chosen: string, rows: string) => `
   with chosen as materialized (
-    select k.user_id, k.adapter_name, b.id from ${ADAPTERS} ${chosen} limit ${rows}
+    select k.user_id, k.adapter_name, b.version from ${ADAPTERS} ${chosen} limit ${rows}
   ), doomed as (
-    select id from lora_adapters where id in (select id from chosen) order by user_id, adapter_name, version for update
+    select user_id, adapter_name, version from lora_adapters
+    where (user_id, adapter_name, version) in (select * from chosen)
+    order by user_id, adapter_name, version for update
   ), gone as (
-    delete from lora_adapters where id in (select id from doomed) returning id
+    delete from lora_adapters where (user_id, adapter_name, version) in (select * from doomed)
+    returning user_id, adapter_name, version
   )
-  select user_id, adapter_name, id in (select id from gone) from chosen`;
+  select user_id, adapter_name, (user_id, adapter_name, version) in (select * from gone) from chosen`;
 
 export type PrunedRow = [userId: string, adapterName: string, gone: boolean];
 
 /** $1 users, $2 names, $3 versions to keep of each adapter, $4 rows at most. */
-export const PRUNE_VERSIONS = statement('prune_versions', prune(beyondNewest('id', '$4::int4'), '$4::int4'));
+export const PRUNE_VERSIONS = statement('prune_versions', prune(beyondNewest('version', '$4::int4'), '$4::int4'));
 /** $1 users, $2 names, $3 days, $4 whether an adapter's latest version goes too, $5 rows at most. */
-export const PRUNE_OLDER = statement('prune_older', prune(olderThan('id', '$5::int4'), '$5::int4'));
+export const PRUNE_OLDER = statement('prune_older', prune(olderThan('version', '$5::int4'), '$5::int4'));
 
 export const LIST = statement(
   'list',

@@ -1,17 +1,22 @@
 /** How a prune goes through many adapters: what it reads, where it stops and goes on, and who is at it beside it. */
 import pg from 'pg';
-import { beforeEach, describe, expect, test } from 'vitest';
+import { beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import type { PruneProgress } from '../../src/storage/prune.js';
 import { useStorage } from '../support/storage.js';
 import { waitFor } from '../support/wait.js';
 
 const bench = useStorage();
 
+// As in a table that was adopted: ids are no key there, and have no index.
+beforeAll(() => bench.sql('alter table lora_adapters drop constraint lora_adapters_pkey'));
+
 // Heads outlive their users.
 beforeEach(() => bench.sql('truncate users, lora_adapter_heads cascade'));
 
 /** Adapters: so many that a scan of all for each batch of 500 is far more than looking at each. */
 const MANY = 8000;
+
+type Node = Awaited<ReturnType<typeof bench.open>>;
 
 const FIRST = '00000000-0000-0000-0000-000000000000';
 const LAST = 'ffffffff-ffff-ffff-ffff-ffffffffffff';
@@ -54,7 +59,7 @@ async function reads(): Promise<number> {
 test.each([
   ['pruneVersions', (node) => node.pruneVersions({ keepLatest: 1 })],
   ['pruneOlderThan', (node) => node.pruneOlderThan({ olderThanDays: 0.5 })],
-] satisfies [string, (node: Awaited<ReturnType<typeof bench.open>>) => Promise<number>][])(
+] satisfies [string, (node: Node) => Promise<number>][])(
   '%s reads each row a few times, not the table for each batch',
   async (_, prune) => {
     await fill(MANY, 2);
@@ -96,6 +101,20 @@ test('of one user alone, whose neighbours are left', async () => {
   expect(await node.pruneOlderThan({ olderThanDays: 0.5, userId: userAt(2).toUpperCase() })).toBe(1);
   expect(await left()).toEqual({ versions: 7, adapters: 3 });
 });
+
+test.each([
+  ['pruneVersions', (node, userId) => node.pruneVersions({ keepLatest: 1, userId })],
+  ['pruneOlderThan', (node, userId) => node.pruneOlderThan({ olderThanDays: 0.5, userId })],
+  ['forgetUser', async (node, userId) => (await node.forgetUser(userId)) - 1],
+] satisfies [string, (node: Node, userId: string) => Promise<number>][])(
+  '%s: a row of another user with the same id stays',
+  async (_, remove) => {
+    await fill(2, 2);
+    await bench.sql(`update lora_adapters set id = '${FIRST}'`);
+    expect(await remove(await bench.open(), userAt(1))).toBe(1);
+    expect(await bench.sql('select version from lora_adapters where user_id = $1', [userAt(2)])).toHaveLength(2);
+  },
+);
 
 describe('ended in the middle', () => {
   test('no batch is begun any more, and the next call goes on where it was', async () => {
