@@ -85,6 +85,19 @@ test('an adapter’s latest goes only when told, and running nodes stop serving 
   }
 });
 
+test('a row that no head knows of is the newest, for a dry run too', async () => {
+  const user = await bench.user();
+  await fill(user, 2);
+  await bench.sql(
+    `begin; set local session_replication_role = replica;
+     insert into lora_adapters (user_id, version, weights, size_bytes) values ('${user}', 3, 'abcd', 4);
+     update lora_adapters set created_at = now() - interval '9 days'; commit`,
+  );
+  expect(await loraJson(['prune', '--older-than', '1d', '--dry-run'], env)).toMatchObject({ rows: 2, bytes: 6 });
+  expect(await loraJson(['prune', '--older-than', '1d'], env)).toMatchObject({ deleted: 2 });
+  expect(await bench.sql('select version from lora_adapters')).toEqual([{ version: 3 }]);
+});
+
 /** 1. A prune has deleted a batch, and waits in its second for a row that is held here. 2. `meanwhile`. 3. The row is let go. */
 async function inSecondBatch(user: string, meanwhile: (prune: ReturnType<typeof startLora>) => Promise<void>) {
   await fill(user, 1301);

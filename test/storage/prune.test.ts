@@ -1,6 +1,6 @@
 /** How a prune goes through many adapters: what it reads, where it stops and goes on, and who is at it beside it. */
 import pg from 'pg';
-import { beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import type { PruneProgress } from '../../src/storage/prune.js';
 import { useStorage } from '../support/storage.js';
 import { waitFor } from '../support/wait.js';
@@ -145,26 +145,70 @@ describe('ended in the middle', () => {
   });
 });
 
-test('rows that another took first are not the end of the work', async () => {
-  await fill(1, 1301);
-  const node = await bench.open();
-  const other = new pg.Client(bench.postgresUrl);
-  await other.connect();
-  // 1. Another prune has the first batch. 2. Ours chose the same rows, and waits. 3. They are gone; the rest is not.
-  await other.query('begin');
-  await other.query('delete from lora_adapters where version <= 500');
-  const pruning = node.pruneVersions({ keepLatest: 1 });
-  await waitFor(
-    async () =>
-      (
-        await bench.sql(
-          `select from pg_stat_activity where datname = current_database() and cardinality(pg_blocking_pids(pid)) > 0`,
-        )
-      ).length,
-    { what: 'the prune to wait' },
+describe('among others', () => {
+  let other: pg.Client;
+
+  beforeAll(async () => {
+    other = new pg.Client(bench.postgresUrl);
+    await other.connect();
+  });
+  afterAll(() => other?.end());
+
+  const waiting = () =>
+    waitFor(
+      async () =>
+        (
+          await bench.sql(
+            `select from pg_stat_activity where datname = current_database() and cardinality(pg_blocking_pids(pid)) > 0`,
+          )
+        ).length,
+      { what: 'the prune to wait' },
+    );
+
+  test('rows that another took first are not the end of the work', async () => {
+    await fill(1, 1301);
+    const node = await bench.open();
+    // 1. Another prune has the first batch. 2. Ours chose the same rows, and waits. 3. They are gone; the rest is not.
+    await other.query('begin');
+    await other.query('delete from lora_adapters where version <= 500');
+    const pruning = node.pruneVersions({ keepLatest: 1 });
+    await waiting();
+    await other.query('commit');
+    expect(await pruning).toBe(800);
+    expect(await left()).toEqual({ versions: 1, adapters: 1 });
+  });
+
+  test.each([
+    ['pruneVersions', (node) => node.pruneVersions({ keepLatest: 1 })],
+    ['pruneOlderThan', (node) => node.pruneOlderThan({ olderThanDays: 0.5 })],
+  ] satisfies [string, (node: Node) => Promise<number>][])(
+    '%s keeps what became the latest after it was chosen',
+    async (_, prune) => {
+      await fill(1, 3);
+      const node = await bench.open();
+      // 1. Another deletes the latest. 2. Ours chose the two before it, and waits. 3. The latest is gone: 2 is that now.
+      await other.query('begin');
+      await other.query('delete from lora_adapters where version = 3');
+      const pruning = prune(node);
+      await waiting();
+      await other.query('commit');
+      expect(await pruning).toBe(0);
+      expect(await left()).toEqual({ versions: 2, adapters: 1 });
+      expect(await prune(node)).toBe(1);
+      expect(await bench.sql('select version from lora_adapters')).toEqual([{ version: 2 }]);
+    },
   );
-  await other.query('commit');
-  await other.end();
-  expect(await pruning).toBe(800);
-  expect(await left()).toEqual({ versions: 1, adapters: 1 });
+});
+
+test('pruneOlderThan keeps the newest row also where the head does not know of it', async () => {
+  await fill(1, 1);
+  await bench.sql(
+    `begin; set local session_replication_role = replica;
+     insert into lora_adapters (user_id, version, weights, size_bytes) values ('${userAt(1)}', 2, 'x', 1);
+     update lora_adapters set created_at = now() - interval '9 days'; commit`,
+  );
+  const node = await bench.open();
+  expect(await node.pruneOlderThan({ olderThanDays: 1 })).toBe(1);
+  expect(await bench.sql('select version from lora_adapters')).toEqual([{ version: 2 }]);
+  expect(await node.pruneOlderThan({ olderThanDays: 1, includeLatest: true })).toBe(1);
 });
