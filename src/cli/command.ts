@@ -13,7 +13,7 @@ import { type LoRAStorageOptions, parseOptions } from '../options.js';
 import { LoRAStorage } from '../storage/lora-storage.js';
 import { connectRedis } from '../tiers/redis-client.js';
 import { PING } from '../tiers/statements.js';
-import { type ExitCode, exitCodeOf, UsageError } from './exit.js';
+import { byOptions, type ExitCode, exitCodeOf, UsageError } from './exit.js';
 import { Output } from './output.js';
 
 /** Commands look at whole tables, and have more patience than a server that answers requests. */
@@ -64,14 +64,13 @@ export class Context {
 
   /** A storage with no memory and no ear of its own: a command reads an adapter once. Closed when the command ends. */
   async storage(options: LoRAStorageOptions = {}): Promise<LoRAStorage> {
-    const storage = await LoRAStorage.open({
-      ...this.#source(),
+    const fixed = {
       memory: false,
       changeFeed: false,
       postgresTimeoutMs: TIMEOUT_MS,
       redisTimeoutMs: REDIS_TIMEOUT_MS,
-      ...options,
-    });
+    } as const;
+    const storage = await byOptions(() => LoRAStorage.open({ ...this.#source(), ...fixed, ...options }));
     storage.on('degraded', ({ tier, cause }) => {
       if (tier === 'redis')
         this.out.note(`Redis does not take this (${cause.message}): nodes hear of it from Postgres`);
@@ -82,7 +81,7 @@ export class Context {
 
   /** A few connections to Postgres. Closed when the command ends. */
   async tables(): Promise<Tables> {
-    const tables = await Tables.open(this.#options.postgres, TIMEOUT_MS);
+    const tables = await byOptions(() => Tables.open(this.#options.postgres, TIMEOUT_MS));
     this.#closers.push(() => tables.close());
     return tables;
   }
@@ -90,11 +89,12 @@ export class Context {
   /** All that there is to examine. Rejects where Postgres does not answer at all. */
   async patient(): Promise<Patient> {
     const { postgres = process.env.DATABASE_URL } = this.#options;
-    const tables = Tables.openUnchecked(postgres, EXAMINATION_MS);
+    const options = { ...this.#source(), ...(postgres === undefined ? {} : { postgres }) };
+    const { redis: source } = await byOptions(() => parseOptions(options));
+    const off = source === undefined;
+    const tables = await byOptions(() => Tables.openUnchecked(postgres, EXAMINATION_MS));
     this.#closers.push(() => tables.close());
     await tables.rows(PING, []);
-    const options = { ...this.#source(), ...(postgres === undefined ? {} : { postgres }) };
-    const off = parseOptions(options).redis === undefined;
     let cache: Promise<Cache> | undefined;
     // Once for all checks; each of them hears why it is not there.
     const opened = () => {
@@ -106,9 +106,10 @@ export class Context {
 
   /** A connection to Redis, and what keys begin with there. Rejects where it does not answer. Closed when the command ends. */
   async redis(): Promise<Cache> {
-    const options = parseOptions(this.#source());
+    const options = await byOptions(() => parseOptions(this.#source()));
     if (options.redis === undefined) throw new UsageError('no Redis: set REDIS_URL, or name one with --redis <url>');
-    const connections = await connectRedis(options.redis, REDIS_TIMEOUT_MS);
+    const { redis: source } = options;
+    const connections = await byOptions(() => connectRedis(source, REDIS_TIMEOUT_MS));
     this.#closers.push(() => connections.close());
     await within(connections.client.ping(), REDIS_TIMEOUT_MS, 'Redis').catch((cause: Error) => {
       const { host, port } = connections.client.options as RedisOptions;

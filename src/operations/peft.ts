@@ -5,6 +5,9 @@
 import { readFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { UserLoRAAdapter } from '../adapter/adapter.js';
+import type { AdapterShape } from '../adapter/matrix.js';
+import { parseUserId } from '../adapter/user-id.js';
+import { InvalidAdapterError } from '../errors.js';
 import { writeDurably } from './durable.js';
 import { encodeSafetensors, SafetensorsFile } from './safetensors.js';
 import { SafetensorsError, type Tensor } from './safetensors-header.js';
@@ -35,16 +38,28 @@ export async function readPeft(path: string, userId: string, module?: string): P
     const [outputDim, columns] = matrixOf(prefix + B, tensors);
     if (columns !== rank) throw new SafetensorsError(`${prefix}: A has rank ${rank}, and B ${columns}`);
     const alpha = rank * scalingOf(config, prefix, rank);
-    const adapter = new UserLoRAAdapter(userId, { rank, inputDim, outputDim, alpha });
     const [base, user] = [await file.read(prefix + A), await file.read(prefix + B)];
-    adapter.updateWeights((ofBase, ofUser) => {
-      ofBase.set(base);
-      ofUser.set(user);
-    });
+    const adapter = adapterOf(userId, { rank, inputDim, outputDim, alpha }, base, user);
     adapter.trainingIterations = iterationsOf(metadata.get(ITERATIONS));
     return adapter;
   } finally {
     await file.close();
+  }
+}
+
+/** Of what the files hold: where no adapter is like that, they are at fault, and not whoever names them. */
+function adapterOf(userId: string, shape: AdapterShape, base: Float32Array, user: Float32Array): UserLoRAAdapter {
+  const id = parseUserId(userId);
+  try {
+    const adapter = new UserLoRAAdapter(id, shape);
+    adapter.updateWeights((ofBase, ofUser) => {
+      ofBase.set(base);
+      ofUser.set(user);
+    });
+    return adapter;
+  } catch (cause) {
+    if (!(cause instanceof InvalidAdapterError)) throw cause;
+    throw new SafetensorsError(`no adapter can be made of the file and its config: ${cause.message}`, { cause });
   }
 }
 

@@ -1,5 +1,5 @@
 /** Adapters of Hugging Face PEFT in and out; the format itself is tested in test/operations/safetensors.test.ts. */
-import { readdirSync, readFileSync } from 'node:fs';
+import { copyFileSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { beforeAll, expect, test } from 'vitest';
@@ -47,6 +47,17 @@ test('an adapter trained in Python comes in as a new version, is heard of, and g
     `select count(distinct substr(weights, 25)) from lora_adapters where version = 1 and training_iterations = 0`,
   );
   expect(rows).toEqual([{ count: '1' }]); // but for the user id, the bytes are the same
+});
+
+test.each(['1e999', '1e308'])('alpha is %s: the config is at fault, and not the command line', async (alpha) => {
+  const directory = join(scratch, alpha);
+  mkdirSync(directory);
+  copyFileSync(golden, join(directory, 'adapter_model.safetensors'));
+  const config = `{"r": 2, "lora_alpha": ${alpha}}`;
+  writeFileSync(join(directory, 'adapter_config.json'), config);
+  const args = ['import', join(directory, 'adapter_model.safetensors'), '--user', user, '--module', 'q'];
+  const stderr = expect.stringMatching(/no adapter can be made of the file and its config: /);
+  expect(await lora(args, env)).toEqual({ code: 1, stdout: '', stderr });
 });
 
 test.each([

@@ -45,6 +45,21 @@ test.each([
   ['no such option', ['stats', '--frobnicate'], {}, 2, /unknown option/],
   ['no database named', ['stats'], {}, 2, /set DATABASE_URL/],
   ['a database that cannot be read', ['stats', '--postgres', 'mysql://x'], {}, 2, /postgres:\/\/ URL/],
+  [
+    'a database to migrate that cannot be read',
+    ['migrate', 'up', '--postgres', 'mysql://x'],
+    {},
+    2,
+    /postgres:\/\/ URL/,
+  ],
+  [
+    'a namespace that is none',
+    ['prune', '--keep', '1', '--namespace', 'a b'],
+    { DATABASE_URL: NOWHERE },
+    2,
+    /namespace/,
+  ],
+  ['a Redis that cannot be read', ['doctor', '--redis', 'http://x'], { DATABASE_URL: NOWHERE }, 2, /redis:\/\/ URL/],
   ['a server that is not there', ['stats'], { DATABASE_URL: NOWHERE }, 3, /127\.0\.0\.1:1/],
 ])('%s', async (_, args, env, code, words) => {
   const said = await lora(args, env);

@@ -124,6 +124,7 @@ test.each<[string, string[], object, number, RegExp]>([
   ['two lists', ['x', '--hottest', '3'], {}, 2, /only one of them/],
   ['a file that is not there', ['/nowhere/at/all'], {}, 1, /ENOENT/],
   ['a directory', [directory], {}, 1, /EISDIR/],
+  ['more than are remembered', ['--hottest', '10000001'], {}, 2, /10000000 at most: for more, list them in a file/],
   ['no Redis', ['--hottest', '3'], { REDIS_URL: '' }, 2, /set REDIS_URL/],
   ['a Redis that is not there', ['--hottest', '3'], { REDIS_URL: 'redis://127.0.0.1:1' }, 3, /cannot reach Redis/],
 ])('%s', async (_, more, other, code, words) => {

@@ -4,7 +4,7 @@ import { type MigrateOptions, migrate } from '../../postgres/migrate.js';
 import { migrationStatus } from '../../postgres/migration-status.js';
 import { wholeNumber } from '../arguments.js';
 import { acting, addCommand, type CommonOptions } from '../command.js';
-import { EXIT } from '../exit.js';
+import { byOptions, EXIT } from '../exit.js';
 import { table } from '../output.js';
 
 type Options = CommonOptions & Pick<MigrateOptions, 'count'>;
@@ -22,14 +22,15 @@ export function addMigrate(program: Command): void {
       acting(async (context, { postgres, count }: Options, direction: 'up' | 'down' | 'status') => {
         const source = postgres === undefined ? {} : { postgres };
         if (direction === 'status') {
-          const { migrations, problem } = await migrationStatus(source);
+          const { migrations, problem } = await byOptions(() => migrationStatus(source));
           context.out.result({ migrations, ...(problem === undefined ? {} : { problem }) }, () => {
             const rows = migrations.map(({ name, appliedAt }) => [name, appliedAt?.toISOString() ?? 'not applied']);
             return [table(['migration', 'applied'], rows), problem ?? 'the schema is that of this version'].join('\n');
           });
           return problem === undefined ? EXIT.done : EXIT.failed;
         }
-        const ran = await migrate({ ...source, direction, ...(count === undefined ? {} : { count }) });
+        const how = { ...source, direction, ...(count === undefined ? {} : { count }) };
+        const ran = await byOptions(() => migrate(how));
         const nothing = direction === 'up' ? 'nothing to apply' : 'nothing to take away';
         context.out.result({ direction, ran }, () => ran.map((name) => `${direction} ${name}`).join('\n') || nothing);
         return EXIT.done;

@@ -15,6 +15,9 @@ interface Options extends CommonOptions {
 /** Lines that are quoted; of more there is only the number. */
 const MAX_NOTES = 10;
 
+/** Which adapters were taken is kept in memory until the end, and a Set holds no more than 2^24. */
+const MAX_HOTTEST = 10_000_000;
+
 export function addWarm(program: Command): void {
   withRedis(
     addCommand(
@@ -72,6 +75,9 @@ async function source(
 ): Promise<AsyncIterable<AdapterKey>> {
   if ((file === undefined) === (count === undefined)) {
     throw new UsageError('which adapters: name a file, - for standard input, or --hottest <n>, and only one of them');
+  }
+  if (count !== undefined && count > MAX_HOTTEST) {
+    throw new UsageError(`--hottest is ${MAX_HOTTEST} at most: for more, list them in a file, or pipe them in as -`);
   }
   if (count !== undefined) return hottest(await context.tables(), count);
   return keyLines(await openLines(file as string), { signal: context.signal, onBadLine });
