@@ -141,6 +141,7 @@ export class PostgresTier {
     return this.#append(() =>
       this.#database.transaction(async (session) => {
         await session.rows(sql.LOCK_OWNER, [key.userId]);
+        await session.rows(sql.LOCK_TABLE, []);
         const source = await session.rows(sql.LOCK_SOURCE, [...names(key), toVersion]);
         const [head] = source.length === 0 ? [] : await session.rows<[number, number]>(sql.NEXT_HEAD, names(key));
         if (head === undefined) throw new AdapterNotFoundError(key.userId, key.adapterName, toVersion);

@@ -143,6 +143,11 @@ export const SEE_BODIES = statement(
   `select version from lora_adapters
    where user_id = $1 and adapter_name = $2 and ($3::int4 is null or version = $3)`,
 );
+/**
+ * What an insert takes, for who takes the head in a statement before it: docs/sql/rebuild-heads.sql holds writers off the
+ * table and then goes for heads.
+ */
+export const LOCK_TABLE = statement('lock_table', 'lock table lora_adapters in row exclusive mode');
 /** A delete that is removing it is waited for; one that comes later waits for us. */
 export const LOCK_SOURCE = statement(
   'lock_source',

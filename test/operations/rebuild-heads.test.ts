@@ -33,6 +33,34 @@ beforeEach(async () => {
   userId = await bench.user();
 });
 
+test('a rollback that meets it waits without a head, so that the two do not wait for each other', async () => {
+  for (const seed of [1, 2]) await node.saveAdapter(smallAdapter(userId, seed));
+  const bytes = encodeAdapter(smallAdapter(userId, 7));
+  await unseen(
+    'insert into lora_adapters (user_id, version, weights, size_bytes) values ($1, 7, $2::bytea, octet_length($2::bytea))',
+    [userId, bytes],
+  );
+  await withClient(bench.postgresUrl, async (client) => {
+    // 1. The script holds writers off. 2. A rollback comes, and waits. 3. The script gets every head, and ends.
+    await client.query('begin; lock table lora_adapters in share row exclusive mode');
+    const rolledBack = node.rollbackAdapter(userId, 'default', 1);
+    await waitFor(
+      async () =>
+        (
+          await bench.sql(
+            'select from pg_stat_activity where cardinality(pg_blocking_pids(pid)) > 0 and datname = current_database()',
+          )
+        ).length,
+      { what: 'the rollback to wait' },
+    );
+    await client.query('select from lora_adapter_heads for update nowait');
+    await client.query(rebuild);
+    await client.query('commit');
+    expect(await rolledBack).toBe(8);
+  });
+  expect(await withClient(bench.postgresUrl, wrongHeads)).toEqual([]);
+});
+
 test('bodies that came, went and replaced the latest one, behind the back of every head', async () => {
   for (const name of ['came', 'went', 'all went', 'untouched']) {
     for (const seed of [1, 2]) await node.saveAdapter(smallAdapter(userId, seed), name);
