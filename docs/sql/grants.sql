@@ -24,6 +24,8 @@ do $grants$
 begin
   if to_regclass('lora_store_migrations') is not null then
     grant select on lora_store_migrations, lora_store_migrations_id_seq to lora_backup;
+    -- For `lora-store migrate status` and `lora-store doctor`.
+    grant select on lora_store_migrations to lora_app, lora_reader;
   end if;
 end
 $grants$;

@@ -10,6 +10,8 @@ import { checkSchema } from './schema.js';
 export interface MigrationStatus {
   /** In the order they run in. appliedAt: absent where it was not applied by migrate(). */
   readonly migrations: readonly { readonly name: string; readonly appliedAt?: Date }[];
+  /** false: this role may not read which were applied, and none has an appliedAt. */
+  readonly recorded: boolean;
   /** What this version needs and does not find, and the command that mends it. */
   readonly problem?: string;
 }
@@ -25,10 +27,10 @@ export async function migrationStatus(options: Pick<MigrateOptions, 'postgres'> 
       throw error;
     });
     const migrations = migrationNames().map((name) => {
-      const appliedAt = applied.get(name);
+      const appliedAt = applied?.get(name);
       return { name, ...(appliedAt === undefined ? {} : { appliedAt }) };
     });
-    return { migrations, ...(typeof problem === 'string' ? { problem } : {}) };
+    return { migrations, recorded: applied !== undefined, ...(typeof problem === 'string' ? { problem } : {}) };
   } catch (error) {
     broken = sqlState(error) === undefined;
     throw broken
@@ -48,10 +50,14 @@ function migrationNames(): string[] {
     .sort();
 }
 
-/** When each was applied; none where migrate() never ran. */
-async function readApplied(client: pg.ClientBase): Promise<Map<string, Date>> {
-  const table = await client.query<{ there: boolean }>(`select to_regclass('${TABLE}') is not null as there`);
-  if (table.rows[0]?.there !== true) return new Map();
+/** When each was applied; none where migrate() never ran, and undefined where this role may not know. */
+async function readApplied(client: pg.ClientBase): Promise<Map<string, Date> | undefined> {
+  const table = await client.query<{ readable: boolean | null }>(
+    `select has_table_privilege(to_regclass('${TABLE}'), 'select') as readable`,
+  );
+  const [{ readable } = { readable: null }] = table.rows;
+  if (readable === null) return new Map();
+  if (!readable) return undefined;
   const { rows } = await client.query<{ name: string; run_on: Date }>(`select name, run_on from ${TABLE}`);
   return new Map(rows.map(({ name, run_on }) => [name, run_on]));
 }

@@ -6,7 +6,10 @@ import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
 import { encodeAdapter } from '../../src/adapter/codec.js';
 import { LoRAStorage, type LoRAStorageOptions } from '../../src/index.js';
+import { schema } from '../../src/operations/doctor/schema.js';
+import { Tables } from '../../src/operations/tables.js';
 import { migrate } from '../../src/postgres/migrate.js';
+import { migrationStatus } from '../../src/postgres/migration-status.js';
 import type { OwnServer } from '../support/postgres.js';
 import { type PostgresTools, startPostgresWithTools } from '../support/postgres-tools.js';
 import { root } from '../support/root.js';
@@ -208,6 +211,21 @@ describe('lora_backup', () => {
   });
 });
 
+describe.each(['lora_app', 'lora_reader'] as const)('%s', (role) => {
+  afterEach(() => withClient(urlOf('lora_owner'), (client) => client.query(grants)));
+
+  test('reads which migrations were applied, and without that right still whether the schema is right', async () => {
+    const granted = await migrationStatus({ postgres: urlOf(role) });
+    expect(granted).toMatchObject({ recorded: true, migrations: [{ appliedAt: expect.any(Date) }, {}, {}, {}] });
+    await asAdmin(`revoke select on lora_store_migrations from ${role}`);
+    const { recorded, problem } = await migrationStatus({ postgres: urlOf(role) });
+    expect({ recorded, problem }).toEqual({ recorded: false, problem: undefined });
+    const tables = Tables.openUnchecked(urlOf(role), 10_000);
+    const patient = { tables, cache: undefined, options: { postgres: urlOf(role) }, now: Date.now };
+    expect(await schema(patient).finally(() => tables.close())).toMatchObject({ level: 'ok' });
+  });
+});
+
 describe('what is refused', () => {
   const body = `values ('${anna}', 'refused', '', 0)`;
   const statements = {
@@ -242,9 +260,10 @@ describe('what is refused', () => {
       'change heads',
       'list users',
       'add a user',
+      'know migrations',
     ],
     lora_trainer: ['know versions', 'add a body'],
-    lora_reader: ['read weights', 'know versions', 'read heads'],
+    lora_reader: ['read weights', 'know versions', 'read heads', 'know migrations'],
     lora_backup: ['read weights', 'know versions', 'read heads', 'list users', 'know migrations'],
   };
 

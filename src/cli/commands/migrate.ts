@@ -22,11 +22,19 @@ export function addMigrate(program: Command): void {
       acting(async (context, { postgres, count }: Options, direction: 'up' | 'down' | 'status') => {
         const source = postgres === undefined ? {} : { postgres };
         if (direction === 'status') {
-          const { migrations, problem } = await byOptions(() => migrationStatus(source));
-          context.out.result({ migrations, ...(problem === undefined ? {} : { problem }) }, () => {
-            const rows = migrations.map(({ name, appliedAt }) => [name, appliedAt?.toISOString() ?? 'not applied']);
-            return [table(['migration', 'applied'], rows), problem ?? 'the schema is that of this version'].join('\n');
-          });
+          const { migrations, recorded, problem } = await byOptions(() => migrationStatus(source));
+          context.out.result(
+            { migrations, ...(recorded ? {} : { recorded }), ...(problem === undefined ? {} : { problem }) },
+            () => {
+              const rows = migrations.map(({ name, appliedAt }) => [
+                name,
+                appliedAt?.toISOString() ?? (recorded ? 'not applied' : 'not readable'),
+              ]);
+              return [table(['migration', 'applied'], rows), problem ?? 'the schema is that of this version'].join(
+                '\n',
+              );
+            },
+          );
           return problem === undefined ? EXIT.done : EXIT.failed;
         }
         const how = { ...source, direction, ...(count === undefined ? {} : { count }) };

@@ -6,8 +6,10 @@ import { failure, ok, type Patient, type Verdict, warning } from './finding.js';
 
 export async function schema({ options }: Patient): Promise<Verdict> {
   const { postgres } = options;
-  const { migrations, problem } = await migrationStatus(typeof postgres === 'string' ? { postgres } : {});
+  const { migrations, recorded, problem } = await migrationStatus(typeof postgres === 'string' ? { postgres } : {});
   const applied = migrations.filter(({ appliedAt }) => appliedAt !== undefined);
+  if (problem === undefined && !recorded)
+    return ok('that of this version; this role may not read lora_store_migrations');
   if (problem === undefined)
     return ok(`that of this version; ${applied.length} of ${migrations.length} migrations recorded`);
   const [, enable] = /\((alter table [^)]*)\)/.exec(problem) ?? [];
