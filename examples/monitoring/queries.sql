@@ -23,6 +23,17 @@ group by user_id
 order by version_count desc, user_id
 limit 10;
 
+-- most-bytes: the ten users who take most room. size_bytes is of the weights: rows and indexes come on top.
+select user_id,
+       sum(size_bytes)::bigint                as total_bytes,
+       count(*)                               as version_count,
+       count(distinct adapter_name)           as adapter_count,
+       max(updated_at)                        as last_updated
+from lora_adapters
+group by user_id
+order by total_bytes desc, user_id
+limit 10;
+
 -- statement-latency: milliseconds in Postgres by statement, slowest on average first. It takes shared_preload_libraries =
 -- 'pg_stat_statements' and, in this database, create extension pg_stat_statements.
 select calls,

@@ -2,12 +2,14 @@
 import { type Statement, statement } from '../postgres/database.js';
 import { ADAPTERS, beyondNewest, LOAD, olderThan, RECORDS } from '../tiers/statements.js';
 
-/** $1 how many. The users with most versions first. */
-export const TOP_USERS = statement(
-  'top_users',
+const topUsers = (column: number) =>
   `select user_id, count(*), count(distinct adapter_name), sum(size_bytes)::int8, max(updated_at)
-   from lora_adapters group by user_id order by 2 desc, user_id limit $1`,
-);
+   from lora_adapters group by user_id order by ${column} desc, user_id limit $1`;
+
+/** $1 how many. The users with most versions first. */
+export const TOP_USERS_BY_VERSIONS = statement('top_users_by_versions', topUsers(2));
+/** $1 how many. The users with most bytes first. */
+export const TOP_USERS_BY_BYTES = statement('top_users_by_bytes', topUsers(4));
 
 // ── export, import, archive ──
 

@@ -1,5 +1,5 @@
-/** The users who take most room. */
-import { TOP_USERS } from './statements.js';
+/** The users with most versions, or who take most room. */
+import { TOP_USERS_BY_BYTES, TOP_USERS_BY_VERSIONS } from './statements.js';
 import type { Tables } from './tables.js';
 
 export interface UserUsage {
@@ -11,10 +11,10 @@ export interface UserUsage {
   readonly updatedAt: Date;
 }
 
-/** Those with most versions, first. Reads the whole table once. */
-export async function topUsers(tables: Tables, limit: number): Promise<UserUsage[]> {
+/** Those with most versions or bytes, first. Reads the whole table once. */
+export async function topUsers(tables: Tables, limit: number, by: 'versions' | 'bytes'): Promise<UserUsage[]> {
   type Row = [userId: string, versions: number, adapters: number, totalBytes: number, updatedAt: number];
-  const rows = await tables.rows<Row>(TOP_USERS, [limit]);
+  const rows = await tables.rows<Row>(by === 'bytes' ? TOP_USERS_BY_BYTES : TOP_USERS_BY_VERSIONS, [limit]);
   return rows.map(([userId, versions, adapters, totalBytes, updatedAt]) => ({
     userId,
     versions,

@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { LoRAStorage, UserLoRAAdapter } from '../../src/index.js';
 import { createDatabase, type TestDatabase } from '../support/database.js';
+import { withClient } from '../support/template.js';
 import { lora, loraJson } from './support.js';
 
 const user = (n: number) => `00000000-0000-0000-0000-00000000000${n}`;
@@ -23,6 +24,17 @@ beforeAll(async () => {
 });
 
 afterAll(() => database?.drop());
+
+test('--by bytes: the users who take most room, first', async () => {
+  const env = { DATABASE_URL: database.url };
+  const resize = (bytes: number) =>
+    withClient(database.url, (client) =>
+      client.query('update lora_adapters set size_bytes = $1 where user_id = $2', [bytes, user(1)]),
+    );
+  await resize(1_000_000);
+  const found = await loraJson<{ userId: string }[]>(['top', '--by', 'bytes'], env).finally(() => resize(41_052));
+  expect(found.map(({ userId }) => userId)).toEqual([user(1), user(2), user(3)]);
+});
 
 test('lists the users with most versions, first', async () => {
   const env = { DATABASE_URL: database.url };

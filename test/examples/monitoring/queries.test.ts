@@ -4,6 +4,7 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import pg from 'pg';
 import { afterAll, beforeAll, expect, test } from 'vitest';
+import { UserLoRAAdapter } from '../../../src/adapter/adapter.js';
 import { migrate } from '../../../src/postgres/migrate.js';
 import { LoRAStorage } from '../../../src/storage/lora-storage.js';
 import { type OwnServer, startPostgres } from '../../support/postgres.js';
@@ -37,9 +38,10 @@ function query(name: string): string {
 
 const rows = async (name: string) => (await pool.query(query(name))).rows;
 
-test('the file is three statements that psql would run one after the other', async () => {
+test('the file is four statements that psql would run one after the other', async () => {
   const results = await pool.query(readFileSync(join(root, 'examples', 'monitoring', 'queries.sql'), 'utf8'));
   expect((results as unknown as pg.QueryResult[]).map(({ command }) => command)).toEqual([
+    'SELECT',
     'SELECT',
     'SELECT',
     'SELECT',
@@ -82,6 +84,14 @@ test('most-versions: ten users at most, those with most versions first, and the 
   );
   const [first] = await storage.listAdapters(users.at(-1) ?? '');
   expect(found[0].last_updated).toEqual(first?.updatedAt);
+});
+
+test('most-bytes: a user of few large adapters comes before one of many small ones', async () => {
+  const [many, large] = [randomUUID(), randomUUID()];
+  for (let version = 0; version < 3; version++) await storage.saveAdapter(smallAdapter(many, version));
+  await storage.saveAdapter(new UserLoRAAdapter(large));
+  const [first] = await rows('most-bytes');
+  expect(first).toMatchObject({ user_id: large, version_count: '1', adapter_count: '1', total_bytes: '41052' });
 });
 
 test('statement-latency: what the storage sends about adapters, slowest on average first, and nothing else', async () => {
