@@ -2,7 +2,7 @@
  * The files of an archive one after the other, whatever it is: a directory, a tar, a compressed tar, or one of these two
  * from a stream. Nothing is unpacked to the disk, and no more than one file is in memory, however large the others say they are.
  */
-import { createReadStream } from 'node:fs';
+import { createReadStream, type Dirent } from 'node:fs';
 import { lstat, opendir, readFile } from 'node:fs/promises';
 import { join, relative, sep } from 'node:path';
 import { Readable } from 'node:stream';
@@ -25,17 +25,29 @@ export async function* filesOf(path: string): AsyncGenerator<Found> {
   else yield* filesOfTar(createReadStream(path));
 }
 
-/** Follows no links. */
+/**
+ * Follows no links. The versions of one adapter by their numbers: the file system lists them in any order, and --append
+ * makes the last one the latest.
+ */
 async function* filesBelow(root: string, directory: string): AsyncGenerator<Found> {
+  const files: Dirent[] = [];
   for await (const entry of await opendir(directory)) {
+    if (entry.isDirectory()) yield* filesBelow(root, join(directory, entry.name));
+    else if (isOurs(entry.name)) files.push(entry);
+  }
+  files.sort((one, other) => numberOf(one.name) - numberOf(other.name));
+  for (const entry of files) {
     const full = join(directory, entry.name);
     const path = relative(root, full).split(sep).join('/');
-    if (entry.isDirectory()) yield* filesBelow(root, full);
-    else if (!isOurs(path)) continue;
-    else if (!entry.isFile()) yield { path, fault: 'it is no plain file' };
+    if (!entry.isFile()) yield { path, fault: 'it is no plain file' };
     else if ((await lstat(full)).size > MAX_FILE_BYTES) yield { path, fault: TOO_LARGE };
     else yield { path, bytes: await readFile(full) };
   }
+}
+
+/** Of '12.lora'. What is no version by its name comes first. */
+function numberOf(name: string): number {
+  return /^\d+\./.test(name) ? Number.parseInt(name, 10) : 0;
 }
 
 const TOO_LARGE = 'it is larger than any adapter';

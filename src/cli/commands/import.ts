@@ -88,12 +88,15 @@ async function inserting(context: Context, { createUsers = false }: Options): Pr
   return (versions, fated) => importVersions(tables, versions, { createUsers }, fated, context.signal);
 }
 
-/** By ordinary saves. */
+/** By ordinary saves: the last one is the latest, so an old version must not come behind a newer one. */
 async function appending(context: Context, { createUsers = false }: Options): Promise<Import> {
   const storage = await context.storage({ createMissingUsers: createUsers });
   return async (versions, fated) => {
+    let before: StoredVersion | undefined;
     for await (const version of versions) {
       context.signal.throwIfAborted();
+      expectOrder(before, version);
+      before = version;
       const record = checkedRecord(version, pathOf(version));
       try {
         await storage.saveAdapter(adapterFromRecord(record, Date.parse(version.updatedAt)), version.adapterName);
@@ -105,6 +108,15 @@ async function appending(context: Context, { createUsers = false }: Options): Pr
     }
     context.signal.throwIfAborted();
   };
+}
+
+function expectOrder(before: StoredVersion | undefined, version: StoredVersion): void {
+  if (before === undefined || version.version >= before.version) return;
+  if (version.userId !== before.userId || version.adapterName !== before.adapterName) return;
+  throw new Error(
+    `${pathOf(version)} comes behind version ${before.version}, and --append makes the latest of what comes last: unpack the ` +
+      'archive with tar -x and import that directory, which is read in the order of the versions',
+  );
 }
 
 /** One adapter that PEFT saved, as a new version. */
