@@ -8,7 +8,7 @@ import { LOCK_OWNER_ALONE } from '../tiers/statements.js';
 import { type Page, pagesOf } from './pages.js';
 import { retrying } from './retrying.js';
 import { filesOfTar } from './sources.js';
-import { DELETE_USER_BODIES, LOCK_USER_BODIES, TIME_BEFORE, USERS_SINCE } from './statements.js';
+import { DELETE_USER_VERSIONS, LOCK_USER_BODIES, TIME_BEFORE, USERS_SINCE } from './statements.js';
 import type { Tables } from './tables.js';
 import type { TarTarget } from './tar-target.js';
 import { type StoredVersion, unpackVersion } from './version-file.js';
@@ -123,14 +123,25 @@ function sameFacts(one: StoredVersion, other: StoredVersion): boolean {
   return JSON.stringify({ ...one, bytes: 0 }) === JSON.stringify({ ...other, bytes: 0 });
 }
 
-/** The locks keep everybody from saving to this user; no row is deleted that is not, to the transaction that wrote it, among `rows`. */
+/**
+ * Deletes what it has locked, and only if each is, to the transaction that wrote it, among `rows`. Where there is no foreign key,
+ * or the user has no row, nothing keeps others from saving to this user meanwhile: what they save is not among these.
+ */
 async function deleteUnchanged(tables: Tables, userId: string, rows: Rows): Promise<'users' | 'returned'> {
-  const archived = new Map(rows.map(({ id, mark }) => [id, mark]));
+  const archived = new Map(rows.map(({ key, mark }) => [nameOf(key.adapterName, key.version), mark]));
   return await retrying(tables, async (session) => {
     await session.rows(LOCK_OWNER_ALONE, [userId]);
-    const there = await session.rows<[id: string, mark: string]>(LOCK_USER_BODIES, [userId]);
-    if (there.some(([id, mark]) => archived.get(id) !== mark)) return 'returned';
-    await session.rows(DELETE_USER_BODIES, [userId]);
-    return 'users';
+    type Row = [adapterName: string, version: number, mark: string];
+    const there = await session.rows<Row>(LOCK_USER_BODIES, [userId]);
+    if (there.some(([name, version, mark]) => archived.get(nameOf(name, version)) !== mark)) return 'returned';
+    const keys = [there.map(([name]) => name), there.map(([, version]) => version)];
+    const deleted = await session.rows(DELETE_USER_VERSIONS, [userId, ...keys]);
+    if (deleted.length === there.length) return 'users';
+    // A trigger or a rule of the owner's.
+    throw new Error(`only ${deleted.length} of ${there.length} versions of user ${userId} were deleted: none is, then`);
   });
+}
+
+function nameOf(adapterName: string, version: number): string {
+  return `${version}/${adapterName}`;
 }

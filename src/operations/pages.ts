@@ -28,12 +28,11 @@ export interface Page {
   /** Rows whose bytes are no adapter of that user, or not what was saved. */
   readonly faults: AdapterCorruptError[];
   /** Each row that was read, as it was: mark is another one once the row was written to. */
-  readonly rows: { readonly id: string; readonly mark: string }[];
+  readonly rows: { readonly key: VersionKey; readonly mark: string }[];
   readonly last: VersionKey;
 }
 
 type Row = [
-  id: string,
   mark: string,
   userId: string,
   adapterName: string,
@@ -62,12 +61,12 @@ export async function* pagesOf(tables: Tables, selection: Selection, after?: Ver
 function pageOf(rows: readonly Row[]): Page | undefined {
   const last = rows.at(-1);
   if (last === undefined) return undefined;
-  const [, , userId, adapterName, version] = last;
+  const [, userId, adapterName, version] = last;
   const page: Page = { versions: [], faults: [], rows: [], last: { userId, adapterName, version } };
   for (const row of rows) {
-    const [id, mark, , , , bytes] = row;
+    const [mark, userId, adapterName, version, bytes] = row;
     if (bytes === null) continue;
-    page.rows.push({ id, mark });
+    page.rows.push({ key: { userId, adapterName, version }, mark });
     const stored = checkedRow(row, bytes);
     if (stored instanceof AdapterCorruptError) page.faults.push(stored);
     else page.versions.push(stored);
@@ -76,7 +75,7 @@ function pageOf(rows: readonly Row[]): Page | undefined {
 }
 
 function checkedRow(row: Row, bytes: Buffer): StoredVersion | AdapterCorruptError {
-  const [, , userId, adapterName, version, , checksum, trainingIterations, createdAt, updatedAt] = row;
+  const [, userId, adapterName, version, , checksum, trainingIterations, createdAt, updatedAt] = row;
   const stored = { userId, adapterName, version, trainingIterations, createdAt, updatedAt, bytes };
   const where = `'${adapterName}' version ${version} of user ${userId}`;
   if (version < 1 || adapterName === '') return new AdapterCorruptError('no archive holds such a name', { where });

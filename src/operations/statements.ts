@@ -22,7 +22,7 @@ const exactTime = (column: string) =>
  */
 export const VERSIONS_AFTER = statement(
   'versions_after',
-  `select id, mark, user_id, adapter_name, version, case when wanted then weights end, checksum, training_iterations,
+  `select mark, user_id, adapter_name, version, case when wanted then weights end, checksum, training_iterations,
      ${exactTime('created_at')}, ${exactTime('updated_at')}
    from (
      select *, sum(length) over (order by user_id, adapter_name, version rows unbounded preceding) - length as before
@@ -91,9 +91,16 @@ export const USERS_SINCE = statement(
 /** $1 user. As they are once they are locked; mark is that of VERSIONS_AFTER. */
 export const LOCK_USER_BODIES = statement(
   'lock_user_bodies',
-  'select id, xmin::text from lora_adapters where user_id = $1 order by adapter_name, version for update',
+  `select adapter_name, version, xmin::text from lora_adapters
+   where user_id = $1 order by adapter_name, version for update`,
 );
-export const DELETE_USER_BODIES = statement('delete_user_bodies', 'delete from lora_adapters where user_id = $1');
+/** $1 user, $2 names, $3 versions. A row for each that was deleted. */
+export const DELETE_USER_VERSIONS = statement(
+  'delete_user_versions',
+  `delete from lora_adapters a using unnest($2::varchar[], $3::int4[]) k(adapter_name, version)
+   where a.user_id = $1 and a.adapter_name = k.adapter_name and a.version = k.version returning a.version`,
+);
+
 // ── one user's adapters ──
 
 /** $1 user, $2 how many. Newest first, each with whether it is the latest of its adapter and has a checksum. */

@@ -34,7 +34,8 @@ async function database(): Promise<TestDatabase> {
 const append = (source: string, url: string) =>
   lora(['import', '--append', '--create-users', '--no-redis', source, '--postgres', url]);
 
-const digests = async (url: string) => (await contents(url)).map((row) => (row as { sha256: Buffer }).sha256.toString('hex'));
+const digests = async (url: string) =>
+  (await contents(url)).map((row) => (row as { sha256: Buffer }).sha256.toString('hex'));
 
 test('of a directory they are saved by their numbers, and not as the file system lists them', async () => {
   const to = await database();

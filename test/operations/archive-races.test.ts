@@ -1,0 +1,79 @@
+/** Archive in the middle: whoever writes between its steps loses nothing, and what it could not know is told. */
+import { join } from 'node:path';
+import { afterEach, beforeEach, expect, test } from 'vitest';
+import { archiveInactive } from '../../src/operations/archive.js';
+import { DELETE_USER_VERSIONS } from '../../src/operations/statements.js';
+import { Tables } from '../../src/operations/tables.js';
+import { TarTarget } from '../../src/operations/tar-target.js';
+import type { Session } from '../../src/postgres/database.js';
+import { contents, scratchDirectory, seed, user, withSql } from '../cli/archives.js';
+import { createDatabase, type TestDatabase } from '../support/database.js';
+
+const scratch = scratchDirectory();
+let db: TestDatabase;
+let tables: Tables;
+
+beforeEach(async () => {
+  db = await createDatabase();
+  tables = await Tables.open(db.url, 60_000);
+});
+
+afterEach(async () => {
+  await tables.close();
+  await db.drop();
+});
+
+const sql = (text: string, values: unknown[] = []) => withSql(db.url, (client) => client.query(text, values));
+
+/** The real tables, with a moment for somebody else. */
+function meeting(at: { begin?: () => Promise<unknown>; beforeDelete?: () => Promise<unknown> }): Tables {
+  const session = (real: Session): Session => ({
+    rows: async (asked, values) => {
+      if (asked === DELETE_USER_VERSIONS) await at.beforeDelete?.();
+      return await real.rows(asked, values);
+    },
+  });
+  return Object.create(tables, {
+    rows: { value: tables.rows.bind(tables) },
+    transaction: {
+      value: async <T>(work: (real: Session) => Promise<T>) => {
+        await at.begin?.();
+        return await tables.transaction((real) => work(session(real)));
+      },
+    },
+  });
+}
+
+async function archive(file: string, from: Tables) {
+  const target = await TarTarget.open(join(scratch, file), { command: 'archive' });
+  const left: string[] = [];
+  const report = { progress() {}, fault() {}, returned: (userId: string) => left.push(userId) };
+  try {
+    return { ...(await archiveInactive(from, 86_400, target, report, new AbortController().signal)), left };
+  } finally {
+    await target.close();
+  }
+}
+
+const versions = async () => (await contents(db.url)).map((row) => (row as { version: number }).version);
+
+test('what is saved between lock and delete, in a table without a foreign key, stays', async () => {
+  await withSql(db.url, (client) => seed(client, [{ userId: user(1) }]));
+  await sql('alter table lora_adapters drop constraint lora_adapters_user_id_fkey');
+  await sql('delete from users');
+  const beforeDelete = () =>
+    sql(`insert into lora_adapters (user_id, adapter_name, version, weights, size_bytes)
+         select user_id, adapter_name, 2, weights, size_bytes from lora_adapters`);
+  expect(await archive('locked.tar', meeting({ beforeDelete }))).toMatchObject({ users: 1 });
+  expect(await versions()).toEqual([2]);
+});
+
+test('a delete that does not take exactly what was locked is undone', async () => {
+  await withSql(db.url, (client) => seed(client, [{ userId: user(1) }, { userId: user(1), version: 2 }]));
+  await sql(`create function keep() returns trigger language plpgsql as 'begin return null; end'`);
+  await sql(
+    'create trigger keep before delete on lora_adapters for each row when (old.version = 1) execute function keep()',
+  );
+  await expect(archive('kept.tar', tables)).rejects.toThrow(/1 of 2 versions .* were deleted/);
+  expect(await versions()).toEqual([1, 2]);
+});
