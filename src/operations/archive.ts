@@ -24,12 +24,14 @@ export interface ArchiveReport {
   progress(versions: number): void;
   /** A user who stays, because a row of theirs is bad. */
   fault(userId: string, error: Error): void;
+  /** A user who is left alone, because something of theirs was written or deleted since it was read: the archive holds that. */
+  returned(userId: string): void;
 }
 
 export interface Archived {
   /** Who moved. */
   users: number;
-  /** Who was saved to meanwhile, and stays. */
+  /** Who was saved to or deleted from meanwhile, and is left alone. */
   returned: number;
   /** Who has a bad row, and stays. */
   faulty: number;
@@ -57,7 +59,9 @@ export async function archiveInactive(
   const move = async () => {
     await write();
     for (const { userId, rows } of whole) {
-      archived[await deleteUnchanged(tables, userId, rows)]++;
+      const fate = await deleteUnchanged(tables, userId, rows);
+      archived[fate]++;
+      if (fate === 'returned') report.returned(userId);
       signal.throwIfAborted();
     }
     whole = [];
@@ -133,7 +137,8 @@ async function deleteUnchanged(tables: Tables, userId: string, rows: Rows): Prom
     await session.rows(LOCK_OWNER_ALONE, [userId]);
     type Row = [adapterName: string, version: number, mark: string];
     const there = await session.rows<Row>(LOCK_USER_BODIES, [userId]);
-    if (there.some(([name, version, mark]) => archived.get(nameOf(name, version)) !== mark)) return 'returned';
+    const same = there.every(([name, version, mark]) => archived.get(nameOf(name, version)) === mark);
+    if (!same || there.length !== rows.length) return 'returned';
     const keys = [there.map(([name]) => name), there.map(([, version]) => version)];
     const deleted = await session.rows(DELETE_USER_VERSIONS, [userId, ...keys]);
     if (deleted.length === there.length) return 'users';

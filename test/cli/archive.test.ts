@@ -102,7 +102,7 @@ test.each([
   await come(saver);
   await saver.query('commit');
   await saver.end();
-  expect((await running.ended).code).toBe(0);
+  expect(await running.ended).toEqual({ code: 0, stderr: expect.stringContaining(`user ${user(1)} was saved to`) });
   expect(JSON.parse(stdout)).toMatchObject({ users: 0, returned: 1 });
   const versions = (await contents(url)).map((row) => (row as { version: number }).version);
   expect(versions).toEqual(expect.arrayContaining([1, 3]));
@@ -160,7 +160,11 @@ test('two archives at once move each user, and lose none', async () => {
   const both = files.map((file) => start(['archive', '--inactive', '1d', file], { DATABASE_URL: url }));
   await someoneWaits(url, 2);
   await saver.end();
-  for (const { ended } of both) expect(await ended).toEqual({ code: 0, stderr: '' });
+  const said = await Promise.all(both.map(({ ended }) => ended));
+  expect(said.map(({ code }) => code)).toEqual([0, 0]);
+  // Each was read by both, and moved by one: the other says that it holds a copy.
+  const told = said.flatMap(({ stderr }) => [...stderr.matchAll(/user (\S+) was saved to or deleted from/g)]);
+  expect(told.map(([, id]) => id).sort()).toEqual([1, 2, 3].map(user));
   expect(await contents(url)).toEqual([]);
   for (const file of files) await loraJson(['import', file, '--postgres', url]);
   expect(await contents(url)).toEqual(original);
@@ -174,7 +178,7 @@ test('a user with a bad row stays, is told, and makes the exit code 1', async ()
   const said = await lora(['archive', '--inactive', '1d', at('bad.tar'), '--postgres', url]);
   expect(said).toEqual({
     code: 1,
-    stdout: expect.stringContaining('1 users moved, 1 stay'),
+    stdout: expect.stringContaining('1 users moved, 1 left alone'),
     stderr: expect.stringMatching(new RegExp(`user ${user(1)} stays: .*'bad' version 1`)),
   });
   expect(await contents(url)).toHaveLength(2);

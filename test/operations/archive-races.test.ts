@@ -77,3 +77,12 @@ test('a delete that does not take exactly what was locked is undone', async () =
   await expect(archive('kept.tar', tables)).rejects.toThrow(/1 of 2 versions .* were deleted/);
   expect(await versions()).toEqual([1, 2]);
 });
+test.each([
+  ['all', 'delete from lora_adapters', []],
+  ['one', 'delete from lora_adapters where version = 2', [1]],
+])('a user of whom %s is deleted after it was read is named: the archive holds it', async (_, deletion, rest) => {
+  await withSql(db.url, (client) => seed(client, [{ userId: user(1) }, { userId: user(1), version: 2 }]));
+  const archived = await archive(`deleted-${rest.length}.tar`, meeting({ begin: () => sql(deletion) }));
+  expect(archived).toMatchObject({ users: 0, returned: 1, left: [user(1)] });
+  expect(await versions()).toEqual(rest);
+});

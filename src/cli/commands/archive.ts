@@ -32,6 +32,10 @@ async function archive(context: Context, { inactive }: Options, file: string): P
     const report = {
       progress: (versions: number) => progress.at(versions),
       fault: (userId: string, error: Error) => context.out.note(`user ${userId} stays: ${error.message}`),
+      returned: (userId: string) =>
+        context.out.note(
+          `user ${userId} was saved to or deleted from meanwhile, and is left alone: ${file} holds what was read before`,
+        ),
     };
     const archived = await archiveInactive(tables, inactive, target, report, context.signal);
     const { versions } = target;
@@ -50,8 +54,8 @@ async function archive(context: Context, { inactive }: Options, file: string): P
   }
 }
 
-function words(file: string, users: number, stay: number): string {
-  const kept = stay > 0 ? `, ${stay} stay` : '';
+function words(file: string, users: number, leftAlone: number): string {
+  const kept = leftAlone > 0 ? `, ${leftAlone} left alone` : '';
   return `${users} users moved${kept}; 'lora-store import ${file}' brings them back, with --user one of them`;
 }
 
