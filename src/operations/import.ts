@@ -1,9 +1,11 @@
 /**
  * Import: versions come back under their numbers. One that is there already is left alone: equal, it counts as done, so that
- * an import can be repeated and gone on with; other bytes are a conflict. Small transactions; the triggers make the heads
- * true, and tell every node.
+ * an import can be repeated and gone on with; other bytes are a conflict. Only what this very run inserted gives way to a
+ * later copy: an archive that was gone on with may hold a version twice, and was written to in between. Small transactions;
+ * the triggers make the heads true, and tell every node.
  */
 import { createHash } from 'node:crypto';
+import { isDeepStrictEqual } from 'node:util';
 import { crc32c } from '../adapter/codec.js';
 import type { Session } from '../postgres/database.js';
 import { retrying } from './retrying.js';
@@ -15,7 +17,8 @@ import type { StoredVersion, VersionKey } from './version-file.js';
 const BATCH_VERSIONS = 100;
 const BATCH_BYTES = 4 * 1024 * 1024;
 
-export type Fate = 'imported' | 'unchanged' | 'conflict' | 'no user';
+/** replaced: a later copy took the place of the one that was imported. */
+export type Fate = 'imported' | 'unchanged' | 'replaced' | 'conflict' | 'no user';
 
 export interface ImportOptions {
   /** Insert users that have no row. */
@@ -32,8 +35,13 @@ export async function importVersions(
 ): Promise<void> {
   let batch: StoredVersion[] = [];
   let bytes = 0;
+  // One number a batch: a row that one of these wrote is ours, and was not written to since.
+  const transactions = new Set<string>();
   const write = async () => {
-    const fates = await retrying(tables, (session) => writeOnce(session, batch, options));
+    const { fates, transaction } = await retrying(tables, (session) =>
+      writeOnce(session, batch, transactions, options),
+    );
+    if (transaction !== undefined) transactions.add(transaction);
     for (const version of batch) report(version, fates.get(idOf(version)) as Fate);
     batch = [];
     bytes = 0;
@@ -50,39 +58,67 @@ export async function importVersions(
   if (batch.length > 0) await write();
 }
 
-async function writeOnce(session: Session, batch: StoredVersion[], options: ImportOptions): Promise<Map<string, Fate>> {
-  const fates = new Map<string, Fate>();
+interface Written {
+  readonly fates: Map<string, Fate>;
+  /** Which inserted what was inserted. */
+  transaction?: string;
+}
+
+async function writeOnce(
+  session: Session,
+  batch: StoredVersion[],
+  ours: ReadonlySet<string>,
+  options: ImportOptions,
+): Promise<Written> {
+  const written: Written = { fates: new Map() };
+  const { fates } = written;
   const users = [...new Set(batch.map(({ userId }) => userId))];
   if (options.createUsers) await session.rows(sql.CREATE_USERS, [users]);
   const there = new Set((await session.rows<[string]>(sql.LOCK_USERS, [users])).map(([id]) => id));
   for (const version of batch) if (!there.has(version.userId)) fates.set(idOf(version), 'no user');
 
   const rest = () => batch.filter((version) => !fates.has(idOf(version)));
-  await compare(session, rest(), fates);
+  const earlier = await compare(session, rest(), ours, fates);
+  for (const { userId, adapterName, version } of earlier.sort(byKey)) {
+    await session.rows(sql.DELETE_USER_VERSIONS, [userId, [adapterName], [version]]);
+  }
   // In the order of their keys, in which everybody takes the heads.
   for (const version of rest().sort(byKey)) {
-    if ((await session.rows(sql.INSERT_VERSION, valuesOf(version))).length > 0) fates.set(idOf(version), 'imported');
+    const [row] = await session.rows<[transaction: string]>(sql.INSERT_VERSION, valuesOf(version));
+    if (row === undefined) continue;
+    [written.transaction] = row;
+    fates.set(idOf(version), earlier.includes(version) ? 'replaced' : 'imported');
   }
   // What a saver inserted since the first look: it has committed, and is seen now.
-  await compare(session, rest(), fates);
-  if (rest().length === 0) return fates;
+  await compare(session, rest(), new Set(), fates);
+  if (rest().length === 0) return written;
   // Inserted and deleted again, between two looks.
   throw new Error('other writers are changing the same versions: import again');
 }
 
-async function compare(session: Session, batch: readonly StoredVersion[], fates: Map<string, Fate>): Promise<void> {
-  if (batch.length === 0) return;
-  type Row = [userId: string, adapterName: string, version: number, digest: Buffer];
+/** Resolves with those of which this run has imported an earlier copy that differs; of the others that are there it says the fate. */
+async function compare(
+  session: Session,
+  batch: readonly StoredVersion[],
+  ours: ReadonlySet<string>,
+  fates: Map<string, Fate>,
+): Promise<StoredVersion[]> {
+  if (batch.length === 0) return [];
+  type Row = [userId: string, name: string, version: number, transaction: string, digest: Buffer, ...facts: unknown[]];
   const rows = await session.rows<Row>(sql.LOCK_VERSIONS, keysOf(batch));
-  const digests = new Map(
-    rows.map(([userId, adapterName, version, digest]) => [idOf({ userId, adapterName, version }), digest]),
+  const found = new Map(
+    rows.map(([userId, adapterName, version, ...row]) => [idOf({ userId, adapterName, version }), row]),
   );
-  for (const version of batch) {
-    const digest = digests.get(idOf(version));
-    if (digest === undefined) continue;
+  return batch.filter((version) => {
+    const [transaction, digest, ...facts] = found.get(idOf(version)) ?? [];
+    if (transaction === undefined || digest === undefined) return false;
     const equal = createHash('sha256').update(version.bytes).digest().equals(digest);
+    const { trainingIterations, createdAt, updatedAt } = version;
+    const alike = equal && isDeepStrictEqual(facts, [trainingIterations, createdAt, updatedAt]);
+    if (ours.has(transaction) && !alike) return true;
     fates.set(idOf(version), equal ? 'unchanged' : 'conflict');
-  }
+    return false;
+  });
 }
 
 function keysOf(batch: readonly StoredVersion[]): [string[], string[], number[]] {

@@ -53,22 +53,29 @@ export const CREATE_USERS = statement(
   'create_users',
   'insert into users (id) select id from unnest($1::uuid[]) as given(id) order by id on conflict (id) do nothing',
 );
-/** $1 users, $2 names, $3 versions. Those that are there, with a digest of their bytes. A delete of them is waited for. */
+/**
+ * $1 users, $2 names, $3 versions. Those that are there: which transaction wrote each, a digest of its bytes, and what else is
+ * known of it. A delete of them is waited for.
+ */
 export const LOCK_VERSIONS = statement(
   'lock_versions',
-  `select a.user_id, a.adapter_name, a.version, sha256(a.weights)
+  `select a.user_id, a.adapter_name, a.version, a.xmin::text, sha256(a.weights), a.training_iterations,
+     ${exactTime('a.created_at')}, ${exactTime('a.updated_at')}
    from unnest($1::uuid[], $2::varchar[], $3::int4[]) k(user_id, adapter_name, version)
    join lora_adapters a using (user_id, adapter_name, version)
    order by a.user_id, a.adapter_name, a.version for share of a`,
 );
-/** $1 user, $2 name, $3 version, $4 record, $5 its checksum, $6 training iterations, $7 created, $8 updated. No row: it is there. */
+/**
+ * $1 user, $2 name, $3 version, $4 record, $5 its checksum, $6 training iterations, $7 created, $8 updated. The transaction that
+ * wrote it, as LOCK_VERSIONS has it. No row: it is there.
+ */
 export const INSERT_VERSION = statement(
   'insert_version',
   `insert into lora_adapters
      (user_id, adapter_name, version, weights, checksum, size_bytes, training_iterations, created_at, updated_at)
    values ($1, $2, $3, $4::bytea, $5, octet_length($4::bytea), $6, $7, $8)
    on conflict (user_id, adapter_name, version) do nothing
-   returning version`,
+   returning pg_current_xact_id()::xid::text`,
 );
 
 /** $1 seconds. */

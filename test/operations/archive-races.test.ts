@@ -1,13 +1,17 @@
 /** Archive in the middle: whoever writes between its steps loses nothing, and what it could not know is told. */
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
+import { encodeAdapter } from '../../src/index.js';
 import { archiveInactive } from '../../src/operations/archive.js';
+import { importVersions } from '../../src/operations/import.js';
 import { DELETE_USER_VERSIONS } from '../../src/operations/statements.js';
 import { Tables } from '../../src/operations/tables.js';
 import { TarTarget } from '../../src/operations/tar-target.js';
 import type { Session } from '../../src/postgres/database.js';
 import { contents, scratchDirectory, seed, user, withSql } from '../cli/archives.js';
+import { loraJson } from '../cli/support.js';
 import { createDatabase, type TestDatabase } from '../support/database.js';
+import { smallAdapter } from '../support/storage.js';
 
 const scratch = scratchDirectory();
 let db: TestDatabase;
@@ -85,4 +89,41 @@ test.each([
   const archived = await archive(`deleted-${rest.length}.tar`, meeting({ begin: () => sql(deletion) }));
   expect(archived).toMatchObject({ users: 0, returned: 1, left: [user(1)] });
   expect(await versions()).toEqual(rest);
+});
+
+test('what was written to between a death and the next run is what comes back, and not the copy before it', async () => {
+  await withSql(db.url, (client) => seed(client, [{ userId: user(1) }, { userId: user(1), adapterName: 'facts' }]));
+  const dies = () => Promise.reject(new Error('killed'));
+  await expect(archive('stale.tar', meeting({ begin: dies }))).rejects.toThrow('killed');
+  const fresh = encodeAdapter(smallAdapter(user(1), 77));
+  await sql(`update lora_adapters set weights = $1, updated_at = '2025-02-02' where adapter_name = 'default'`, [fresh]);
+  await sql(`update lora_adapters set training_iterations = 7, updated_at = '2025-02-02' where adapter_name = 'facts'`);
+  const before = await contents(db.url);
+  const args = ['archive', '--inactive', '1d', join(scratch, 'stale.tar'), '--postgres', db.url];
+  expect(await loraJson(args)).toMatchObject({ users: 1, versions: 4 });
+  expect(await contents(db.url)).toEqual([]);
+
+  const importing = ['import', join(scratch, 'stale.tar'), '--postgres', db.url];
+  expect(await loraJson(importing)).toMatchObject({ imported: 2, unchanged: 0, problems: 0 });
+  expect(await contents(db.url)).toEqual(before);
+});
+
+test('what somebody wrote over an import meanwhile is theirs, and a later copy is a conflict', async () => {
+  await sql('insert into users values ($1)', [user(1)]);
+  const copy = (seed: number) => ({
+    ...{ userId: user(1), adapterName: 'default', version: 1, trainingIterations: 0 },
+    ...{ createdAt: '2025-01-01T00:00:00.000000Z', updatedAt: '2025-01-01T00:00:00.000000Z' },
+    bytes: encodeAdapter(smallAdapter(user(1), seed)),
+  });
+  const fates: string[] = [];
+  async function* copies() {
+    yield copy(1);
+    yield copy(2); // the first one is written
+    yield copy(3); // the second one
+    await sql('update lora_adapters set training_iterations = 1');
+    yield copy(4);
+  }
+  const told = (_: unknown, fate: string) => fates.push(fate);
+  await importVersions(tables, copies(), { createUsers: false }, told, new AbortController().signal);
+  expect(fates).toEqual(['imported', 'replaced', 'conflict', 'conflict']);
 });

@@ -50,7 +50,7 @@ async function importArchive(context: Context, options: Options, source: string)
   };
   const fated = (version: StoredVersion, fate: Fate) => {
     if (fate === 'imported' || fate === 'unchanged') counts[fate]++;
-    else problem(`${pathOf(version)}: ${REASONS[fate]}`);
+    else if (fate !== 'replaced') problem(`${pathOf(version)}: ${REASONS[fate]}`);
     progress.at(counts.imported + counts.unchanged);
   };
   const begin = options.append ? await appending(context, options) : await inserting(context, options);
@@ -73,7 +73,7 @@ async function importArchive(context: Context, options: Options, source: string)
   return counts.problems > 0 ? EXIT.failed : EXIT.done;
 }
 
-const REASONS: Record<Exclude<Fate, 'imported' | 'unchanged'>, string> = {
+const REASONS: Record<Exclude<Fate, 'imported' | 'unchanged' | 'replaced'>, string> = {
   conflict: 'that version is there with other bytes; it is left alone (--append saves this one as a new version)',
   'no user': 'the user has no row in table users: insert it, or use --create-users',
 };
