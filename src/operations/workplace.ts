@@ -5,20 +5,9 @@
 import { lstat, readdir, rename, rm, rmdir } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { isDeepStrictEqual } from 'node:util';
+import { type Checkpoint, checkpointText, parseCheckpoint } from './checkpoint.js';
 import { readIfAny, syncDirectory, writeDurably } from './durable.js';
 import { lockFile } from './lock-file.js';
-import type { VersionKey } from './version-file.js';
-
-export interface Checkpoint {
-  /** Files in it. */
-  readonly versions: number;
-  /** Rows that were bad, and are not. */
-  readonly leftOut: number;
-  /** Of TARGET.partial, where it is a file: what is behind them is not whole. */
-  readonly bytes: number;
-  /** The last key that is in it. */
-  readonly after?: VersionKey;
-}
 
 export class Workplace {
   readonly target: string;
@@ -56,7 +45,7 @@ export class Workplace {
 
   /** From here on that much is never taken back. */
   async save(checkpoint: Checkpoint): Promise<void> {
-    await writeDurably(`${this.partial}.json`, JSON.stringify({ job: this.#job, ...checkpoint }));
+    await writeDurably(`${this.partial}.json`, checkpointText({ job: this.#job, checkpoint }));
   }
 
   /** It is whole. */
@@ -104,7 +93,12 @@ async function readCheckpoint(target: string, job: object): Promise<Checkpoint |
     if (partial) throw new Error(`${target}.partial is there without ${path}: ${apart}`);
     return undefined;
   }
-  const { job: theirs, ...checkpoint } = JSON.parse(text);
+  const saved = parseCheckpoint(text);
+  const nothing = saved !== undefined && saved.checkpoint.versions > 0 && saved.checkpoint.bytes === 0;
+  if (saved === undefined || (nothing && partial && !(await lstat(`${target}.partial`)).isDirectory())) {
+    throw new Error(`${path} cannot be relied on, what it says is damaged or not ours: ${apart}`);
+  }
+  const { job: theirs, checkpoint } = saved;
   if (!partial && checkpoint.versions > 0) throw new Error(`${target}.partial is gone, and ${path} is not: ${apart}`);
   if (!partial) return undefined;
   if (isDeepStrictEqual(theirs, JSON.parse(JSON.stringify(job)))) return checkpoint;
