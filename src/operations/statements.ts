@@ -13,6 +13,19 @@ export const TOP_USERS_BY_BYTES = statement('top_users_by_bytes', topUsers(4));
 
 // ── export, import, archive ──
 
+/** The database, the schema of the adapters, and whether SYSTEM_IDENTIFIER may be asked: it would fail even unread. */
+export const SOURCE = statement(
+  'source',
+  `select current_database()::text, relnamespace::regnamespace::text,
+     has_function_privilege('pg_catalog.pg_control_system()', 'execute')
+   from pg_catalog.pg_class where oid = 'lora_adapters'::regclass`,
+);
+/** Of the cluster since its initdb, and of its replicas. */
+export const SYSTEM_IDENTIFIER = statement(
+  'system_identifier',
+  'select system_identifier::text from pg_catalog.pg_control_system()',
+);
+
 const exactTime = (column: string) =>
   `to_char(greatest(least(${column}, '9999-12-31'), '0001-01-01') at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')`;
 

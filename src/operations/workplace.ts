@@ -103,6 +103,6 @@ async function readCheckpoint(target: string, job: object): Promise<Checkpoint |
   if (!partial) return undefined;
   if (isDeepStrictEqual(theirs, JSON.parse(JSON.stringify(job)))) return checkpoint;
   throw new Error(
-    `${target}.partial was begun with other options, ${JSON.stringify(theirs)}: repeat them, or ${apart}`,
+    `${target}.partial was begun with other options, or from another database, ${JSON.stringify(theirs)}: repeat them, or ${apart}`,
   );
 }

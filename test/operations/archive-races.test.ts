@@ -4,6 +4,7 @@ import { afterEach, beforeEach, expect, test } from 'vitest';
 import { encodeAdapter } from '../../src/index.js';
 import { archiveInactive } from '../../src/operations/archive.js';
 import { importVersions } from '../../src/operations/import.js';
+import { sourceOf } from '../../src/operations/source-database.js';
 import { DELETE_USER_VERSIONS } from '../../src/operations/statements.js';
 import { Tables } from '../../src/operations/tables.js';
 import { TarTarget } from '../../src/operations/tar-target.js';
@@ -49,7 +50,7 @@ function meeting(at: { begin?: () => Promise<unknown>; beforeDelete?: () => Prom
 }
 
 async function archive(file: string, from: Tables) {
-  const target = await TarTarget.open(join(scratch, file), { command: 'archive' });
+  const target = await TarTarget.open(join(scratch, file), { command: 'archive', source: await sourceOf(tables) });
   const left: string[] = [];
   const report = { progress() {}, fault() {}, returned: (userId: string) => left.push(userId) };
   try {

@@ -1,6 +1,7 @@
 /** `lora-store archive`: adapters of users who are gone, out of the database into a file. */
 import { type Command, InvalidArgumentError } from 'commander';
 import { archiveInactive } from '../../operations/archive.js';
+import { sourceOf } from '../../operations/source-database.js';
 import { TarTarget } from '../../operations/tar-target.js';
 import { isTar } from '../../operations/targets.js';
 import { acting, addCommand, type CommonOptions, type Context } from '../command.js';
@@ -26,7 +27,7 @@ export function addArchive(program: Command): void {
 async function archive(context: Context, { inactive }: Options, file: string): Promise<ExitCode> {
   if (!isTar(file)) throw new UsageError(`an archive is a .tar.gz, .tgz or .tar, not ${file}`);
   const tables = await context.tables();
-  const target = await TarTarget.open(file, { command: 'archive' });
+  const target = await TarTarget.open(file, { command: 'archive', source: await sourceOf(tables) });
   const progress = context.out.progress('versions', 0);
   try {
     const report = {

@@ -4,6 +4,7 @@ import { parseAdapterName, parseUserId } from '../../adapter/user-id.js';
 import { exportVersions } from '../../operations/export.js';
 import type { Selection } from '../../operations/pages.js';
 import { configBeside, isSafetensors, writePeft } from '../../operations/peft.js';
+import { sourceOf } from '../../operations/source-database.js';
 import { StreamTarget } from '../../operations/stream-target.js';
 import { openTarget } from '../../operations/targets.js';
 import { wholeNumber } from '../arguments.js';
@@ -42,7 +43,9 @@ async function exportArchive(context: Context, options: Options, path: string): 
   const piped = path === '-';
   // Should the reader leave, the process ends there.
   if (piped) process.exitCode = EXIT.failed;
-  const target = piped ? new StreamTarget(process.stdout) : await openTarget(path, { command: 'export', ...selection });
+  const target = piped
+    ? new StreamTarget(process.stdout)
+    : await openTarget(path, { command: 'export', ...selection, source: await sourceOf(tables) });
   const progress = context.out.progress('versions', 0);
   try {
     const report = {
