@@ -30,8 +30,11 @@ export const MAX_FILE_BYTES = 2 ** 30 + 4096;
 
 const HEAD = /^lora-store 1 ([0-9a-f]{8})\n/;
 const HEAD_BYTES = 'lora-store 1 00000000\n'.length;
-const TIME = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z$/;
+/** Year 0 is none to Postgres. */
+const TIME = /^(?!0000)\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z$/;
 const INT4_MAX = 2 ** 31 - 1;
+/** Saves go on behind it: the last number of the column would leave them none. */
+const MAX_VERSION = 2_000_000_000;
 
 /** Where the file of a version lies in an archive: 'USER/NAME/VERSION.lora'. */
 export function pathOf({ userId, adapterName, version }: VersionKey): string {
@@ -95,8 +98,8 @@ function factsOf(path: string, line: string): Omit<StoredVersion, 'bytes'> {
     return {
       userId: parseUserId(userId),
       adapterName: parseAdapterName(adapterName),
-      version: whole(version, 1),
-      trainingIterations: whole(trainingIterations, 0),
+      version: whole(version, 1, MAX_VERSION),
+      trainingIterations: whole(trainingIterations, 0, INT4_MAX),
       createdAt: time(createdAt),
       updatedAt: time(updatedAt),
     };
@@ -107,12 +110,16 @@ function factsOf(path: string, line: string): Omit<StoredVersion, 'bytes'> {
   }
 }
 
-function whole(value: unknown, from: number): number {
-  if (typeof value === 'number' && Number.isInteger(value) && value >= from && value <= INT4_MAX) return value;
-  throw new TypeError(`a number is not a whole one from ${from} to ${INT4_MAX}`);
+function whole(value: unknown, from: number, to: number): number {
+  if (typeof value === 'number' && Number.isInteger(value) && value >= from && value <= to) return value;
+  throw new TypeError(`a number is not a whole one from ${from} to ${to}`);
 }
 
+/** Date.parse makes 2 March of 30 February, which Postgres refuses: a time has to come back as it was. */
 function time(value: unknown): string {
-  if (typeof value === 'string' && TIME.test(value) && !Number.isNaN(Date.parse(value))) return value;
+  if (typeof value === 'string' && TIME.test(value)) {
+    const date = new Date(value);
+    if (!Number.isNaN(date.getTime()) && date.toISOString().startsWith(value.slice(0, 23))) return value;
+  }
   throw new TypeError('a time is not like 2025-01-31T12:00:00.123456Z');
 }

@@ -62,10 +62,20 @@ test.each([
   ['version 0', { version: 0 }, /whole one from 1/],
   ['a version beyond the column', { version: 2 ** 31 }, /whole one from 1/],
   ['a time that is none', { createdAt: '2025-13-45T00:00:00.000000Z' }, /a time is not like/],
+  ['a day that is none', { createdAt: '2025-02-30T00:00:00.000000Z' }, /a time is not like/],
+  ['a time before year 1, which Postgres has not', { updatedAt: '0000-01-01T00:00:00.000000Z' }, /a time is not like/],
+  ['an hour that is none', { updatedAt: '2025-01-01T24:00:00.000000Z' }, /a time is not like/],
+  ['a version behind which no save has a number', { version: 2 ** 31 - 1 }, /whole one from 1 to 2000000000/],
   ['a time of another kind', { updatedAt: 5 }, /a time is not like/],
 ])('a checksum that fits does not help: %s', (_, wrong, words) => {
   const facts = { ...stored(), ...wrong } as StoredVersion;
   expect(() => unpackVersion(pathOf(stored()), packVersion(facts))).toThrow(words);
+});
+
+test('the first and the last moment that is written is read, and so is the last version', () => {
+  const times = { createdAt: '0001-01-01T00:00:00.000000Z', updatedAt: '9999-12-31T23:59:59.999999Z' };
+  const facts = { ...stored(), ...times, version: 2_000_000_000 };
+  expect(unpackVersion(pathOf(facts), packVersion(facts))).toEqual(facts);
 });
 
 test('a second line that is no JSON, or no object, is said to be that', () => {
