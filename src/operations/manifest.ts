@@ -2,6 +2,7 @@
 import type { TarFile } from './tar.js';
 
 export const MANIFEST = 'lora-store.json';
+export const MAX_MANIFEST_BYTES = 4096;
 
 export function manifestOf(versions: number): Buffer {
   return Buffer.from(`${JSON.stringify({ format: 'lora-store', formatVersion: 1, versions })}\n`);

@@ -3,13 +3,14 @@
  * from a stream. Nothing is unpacked to the disk, and no more than one file is in memory, however large the others say they are.
  */
 import { createReadStream, type Dirent } from 'node:fs';
-import { lstat, opendir, readFile } from 'node:fs/promises';
+import { lstat, open, opendir, readFile, stat } from 'node:fs/promises';
 import { join, relative, sep } from 'node:path';
 import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { createGunzip } from 'node:zlib';
 import { extract } from 'tar-stream';
-import { MANIFEST } from './manifest.js';
+import { faultOfHead, HEAD_BYTES, SMALL_BYTES } from './file-head.js';
+import { MANIFEST, MAX_MANIFEST_BYTES } from './manifest.js';
 import { MAX_FILE_BYTES, SUFFIX } from './version-file.js';
 
 /** A file that is a version by its name, or one that cannot be; the manifest comes as itself. */
@@ -21,7 +22,7 @@ export interface Found {
 }
 
 export async function* filesOf(path: string): AsyncGenerator<Found> {
-  if ((await lstat(path)).isDirectory()) yield* filesBelow(path, path);
+  if ((await stat(path)).isDirectory()) yield* filesBelow(path, path);
   else yield* filesOfTar(createReadStream(path));
 }
 
@@ -40,8 +41,24 @@ async function* filesBelow(root: string, directory: string): AsyncGenerator<Foun
     const full = join(directory, entry.name);
     const path = relative(root, full).split(sep).join('/');
     if (!entry.isFile()) yield { path, fault: 'it is no plain file' };
-    else if ((await lstat(full)).size > MAX_FILE_BYTES) yield { path, fault: TOO_LARGE };
-    else yield { path, bytes: await readFile(full) };
+    else yield { path, ...(await readChecked(full)) };
+  }
+}
+
+async function readChecked(full: string): Promise<Omit<Found, 'path'>> {
+  const { size } = await lstat(full);
+  if (size > mostOf(full)) return { fault: TOO_LARGE };
+  const fault = size > SMALL_BYTES ? faultOfHead(await headOf(full), size) : undefined;
+  return fault === undefined ? { bytes: await readFile(full) } : { fault };
+}
+
+async function headOf(full: string): Promise<Buffer> {
+  const file = await open(full);
+  try {
+    const { buffer, bytesRead } = await file.read(Buffer.alloc(HEAD_BYTES), 0, HEAD_BYTES, 0);
+    return buffer.subarray(0, bytesRead);
+  } finally {
+    await file.close();
   }
 }
 
@@ -50,7 +67,11 @@ function numberOf(name: string): number {
   return /^\d+\./.test(name) ? Number.parseInt(name, 10) : 0;
 }
 
-const TOO_LARGE = 'it is larger than any adapter';
+const TOO_LARGE = 'it is larger than any such file';
+
+function mostOf(path: string): number {
+  return path.endsWith(SUFFIX) ? MAX_FILE_BYTES : MAX_MANIFEST_BYTES;
+}
 
 /** Rejects where the tar is damaged; what came before that was read. */
 export async function* filesOfTar(stream: Readable): AsyncGenerator<Found> {
@@ -62,16 +83,35 @@ export async function* filesOfTar(stream: Readable): AsyncGenerator<Found> {
   for await (const entry of tar) {
     const { name: path, size = 0, type } = entry.header;
     const file = type === 'file' || type === 'contiguous-file';
-    if (isOurs(path) && file && size <= MAX_FILE_BYTES) {
-      const chunks: Buffer[] = [];
-      for await (const chunk of entry) chunks.push(chunk as Buffer);
-      yield { path, bytes: Buffer.concat(chunks) };
+    if (isOurs(path) && file && size <= mostOf(path)) {
+      yield { path, ...(await collect(entry, size)) };
       continue;
     }
     if (isOurs(path)) yield { path, fault: file ? TOO_LARGE : 'it is no plain file' };
     entry.resume();
   }
   await piped;
+}
+
+/** One buffer of its size, once its first bytes speak for it; of another file the rest runs through. */
+async function collect(entry: AsyncIterable<unknown>, size: number): Promise<Omit<Found, 'path'>> {
+  let bytes = Buffer.alloc(Math.min(size, SMALL_BYTES));
+  let fault: string | undefined;
+  let at = 0;
+  for await (const piece of entry) {
+    if (fault !== undefined) continue;
+    const chunk = piece as Buffer;
+    if (at + chunk.length > bytes.length) {
+      fault = faultOfHead(Buffer.concat([bytes.subarray(0, at), chunk]).subarray(0, HEAD_BYTES), size);
+      if (fault !== undefined) continue;
+      // Not filled: no page of it is there before it is written to.
+      const whole = Buffer.allocUnsafeSlow(size);
+      bytes.copy(whole, 0, 0, at);
+      bytes = whole;
+    }
+    at += chunk.copy(bytes, at);
+  }
+  return fault === undefined ? { bytes: bytes.subarray(0, at) } : { fault };
 }
 
 function isOurs(path: string): boolean {
