@@ -28,14 +28,14 @@ export class Output {
 
   /** A remark beside the result. */
   note(text: string): void {
-    write(process.stderr, this.#json ? JSON.stringify({ note: text }) : `lora-store: ${text}`);
+    write(process.stderr, this.#json ? JSON.stringify({ note: text }) : `lora-store: ${readable(text)}`);
   }
 
   error(error: unknown): void {
     const message = error instanceof Error ? error.message : String(error);
     const { code } = error as { code?: unknown };
     const named = { message, ...(typeof code === 'string' ? { code } : {}) };
-    write(process.stderr, this.#json ? JSON.stringify({ error: named }) : `lora-store: ${message}`);
+    write(process.stderr, this.#json ? JSON.stringify({ error: named }) : `lora-store: ${readable(message)}`);
   }
 
   /** A bar on a terminal, else a line now and then. total: 0 where it is not known. what: 'rows', 'adapters'. */
@@ -96,6 +96,11 @@ export function table(head: readonly string[], rows: readonly (readonly (string 
 /** A name may hold anything, also what a terminal would obey. */
 export function printable(text: string): string {
   return text.replaceAll(/\p{Cc}/gu, (character) => `\\x${character.charCodeAt(0).toString(16).padStart(2, '0')}`);
+}
+
+/** Of several lines. */
+function readable(text: string): string {
+  return text.split('\n').map(printable).join('\n');
 }
 
 const BORDERS = [

@@ -6,7 +6,7 @@ import { crc32c } from '../adapter/codec.js';
 import { AdapterCorruptError } from '../errors.js';
 import { VERSIONS_AFTER } from './statements.js';
 import type { Tables } from './tables.js';
-import { checkedRecord, type StoredVersion, type VersionKey } from './version-file.js';
+import { packVersion, pathOf, type StoredVersion, unpackVersion, type VersionKey } from './version-file.js';
 
 const PAGE_KEYS = 1000;
 /** Of weights; a page holds one version at least. */
@@ -25,7 +25,7 @@ export interface Selection {
 
 export interface Page {
   readonly versions: StoredVersion[];
-  /** Rows whose bytes are no adapter of that user, or not what was saved. */
+  /** Rows whose bytes are no adapter of that user, or not what was saved, or that no import would take. */
   readonly faults: AdapterCorruptError[];
   /** Each row that was read, as it was: mark is another one once the row was written to. */
   readonly rows: { readonly key: VersionKey; readonly mark: string }[];
@@ -78,15 +78,16 @@ function checkedRow(row: Row, bytes: Buffer): StoredVersion | AdapterCorruptErro
   const [, userId, adapterName, version, , checksum, trainingIterations, createdAt, updatedAt] = row;
   const stored = { userId, adapterName, version, trainingIterations, createdAt, updatedAt, bytes };
   const where = `'${adapterName}' version ${version} of user ${userId}`;
-  if (version < 1 || adapterName === '') return new AdapterCorruptError('no archive holds such a name', { where });
   if (checksum !== null && crc32c(bytes) !== checksum) {
     return new AdapterCorruptError('the checksum does not match', { where });
   }
   try {
-    checkedRecord(stored, where);
+    // As the reader will: what it would refuse is told now, while the row is still there.
+    unpackVersion(pathOf(stored), packVersion(stored));
     return stored;
   } catch (error) {
-    if (error instanceof AdapterCorruptError) return error;
-    throw error;
+    if (!(error instanceof AdapterCorruptError)) throw error;
+    const { reason, offset } = error;
+    return new AdapterCorruptError(reason, { where, cause: error, ...(offset === undefined ? {} : { offset }) });
   }
 }
