@@ -35,10 +35,13 @@ export async function* versionsOf(
       yield version;
     }
   } catch (error) {
+    // Whoever ended it may have closed the source under us: that says nothing of the archive.
+    signal.throwIfAborted();
     if (!isDamage(error)) throw error;
     problem(`the archive cannot be read further after ${seen} files: ${(error as Error).message}`);
     return;
   }
+  signal.throwIfAborted();
   if (promised === undefined) problem(`the archive is cut off: ${seen} files, and no ${MANIFEST} at its end`);
   else if (seen < promised) problem(`the archive holds ${seen} files, and was made with ${promised}`);
 }

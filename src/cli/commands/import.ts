@@ -55,7 +55,7 @@ async function importArchive(context: Context, options: Options, source: string)
   };
   const begin = options.append ? await appending(context, options) : await inserting(context, options);
   try {
-    const files = source === '-' ? filesOfTar(process.stdin) : filesOf(source);
+    const files = source === '-' ? filesOfTar(stdinUntil(context.signal)) : filesOf(source);
     await begin(versionsOf(files, selection, problem, context.signal), fated);
   } catch (error) {
     context.out.note(
@@ -71,6 +71,15 @@ async function importArchive(context: Context, options: Options, source: string)
     ),
   );
   return counts.problems > 0 ? EXIT.failed : EXIT.done;
+}
+
+/** Whoever writes into it may be silent for long: an end must not wait for them. */
+function stdinUntil(signal: AbortSignal): NodeJS.ReadStream {
+  const { stdin } = process;
+  const close = () => stdin.destroy(signal.reason);
+  if (signal.aborted) close();
+  else signal.addEventListener('abort', close, { once: true });
+  return stdin;
 }
 
 const REASONS: Record<Exclude<Fate, 'imported' | 'unchanged' | 'replaced'>, string> = {
