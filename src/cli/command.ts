@@ -13,11 +13,12 @@ import { type LoRAStorageOptions, parseOptions } from '../options.js';
 import { LoRAStorage } from '../storage/lora-storage.js';
 import { connectRedis } from '../tiers/redis-client.js';
 import { PING } from '../tiers/statements.js';
+import { wholeNumber } from './arguments.js';
 import { byOptions, type ExitCode, exitCodeOf, UsageError } from './exit.js';
 import { Output } from './output.js';
 
 /** Commands look at whole tables, and have more patience than a server that answers requests. */
-const TIMEOUT_MS = 60_000;
+const TIMEOUT_S = 60;
 /** A command speaks to Redis a few times, perhaps from afar. */
 const REDIS_TIMEOUT_MS = 10_000;
 /** Of one question of the doctor's. */
@@ -29,6 +30,8 @@ export interface CommonOptions {
   readonly redis?: string | boolean;
   readonly namespace?: string;
   readonly json?: boolean;
+  /** Of each statement, in seconds. */
+  readonly timeout: number;
 }
 
 /** Adds `lora-store <usage>`. example: a whole command line, without the program's name. */
@@ -37,6 +40,7 @@ export function addCommand(program: Command, usage: string, description: string,
     .command(usage)
     .description(description)
     .option('--postgres <url>', 'the database (default: DATABASE_URL)')
+    .option('--timeout <seconds>', 'how long Postgres may take for a statement', wholeNumber, TIMEOUT_S)
     .option('--json', 'print one JSON document')
     .addHelpText('after', `\nExample:\n  $ lora-store ${example}`);
 }
@@ -62,12 +66,16 @@ export class Context {
     this.signal = signal;
   }
 
+  get #timeoutMs(): number {
+    return 1000 * this.#options.timeout;
+  }
+
   /** A storage with no memory and no ear of its own: a command reads an adapter once. Closed when the command ends. */
   async storage(options: LoRAStorageOptions = {}): Promise<LoRAStorage> {
     const fixed = {
       memory: false,
       changeFeed: false,
-      postgresTimeoutMs: TIMEOUT_MS,
+      postgresTimeoutMs: this.#timeoutMs,
       redisTimeoutMs: REDIS_TIMEOUT_MS,
     } as const;
     const storage = await byOptions(() => LoRAStorage.open({ ...this.#source(), ...fixed, ...options }));
@@ -81,7 +89,7 @@ export class Context {
 
   /** A few connections to Postgres. Closed when the command ends. */
   async tables(): Promise<Tables> {
-    const tables = await byOptions(() => Tables.open(this.#options.postgres, TIMEOUT_MS));
+    const tables = await byOptions(() => Tables.open(this.#options.postgres, this.#timeoutMs));
     this.#closers.push(() => tables.close());
     return tables;
   }

@@ -32,7 +32,11 @@ export class Output {
   }
 
   error(error: unknown): void {
-    const message = error instanceof Error ? error.message : String(error);
+    // The library speaks of its options; here they are flags.
+    const message = (error instanceof Error ? error.message : String(error)).replaceAll(
+      'postgresTimeoutMs',
+      '--timeout',
+    );
     const { code } = error as { code?: unknown };
     const named = { message, ...(typeof code === 'string' ? { code } : {}) };
     write(process.stderr, this.#json ? JSON.stringify({ error: named }) : `lora-store: ${readable(message)}`);
