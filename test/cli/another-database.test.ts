@@ -3,7 +3,8 @@ import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, expect, test } from 'vitest';
 import { createDatabase, type TestDatabase } from '../support/database.js';
-import { holdReaders, scratchDirectory, seed, someoneWaits, start, user, withSql } from './archives.js';
+import { withClient } from '../support/template.js';
+import { holdReaders, scratchDirectory, seed, someoneWaits, start, user } from './archives.js';
 import { lora } from './support.js';
 
 const scratch = scratchDirectory();
@@ -16,7 +17,7 @@ afterAll(async () => {
 async function database(): Promise<TestDatabase> {
   const made = await createDatabase();
   opened.push(made);
-  await withSql(made.url, (client) => seed(client, [{ userId: user(1) }]));
+  await withClient(made.url, (client) => seed(client, [{ userId: user(1) }]));
   return made;
 }
 
@@ -44,7 +45,7 @@ test.each([
 
 test('whoever may not read what the server is called goes by its address', async () => {
   const { url } = await database();
-  await withSql(url, (client) => client.query('revoke execute on function pg_control_system from public'));
+  await withClient(url, (client) => client.query('revoke execute on function pg_control_system from public'));
   const limited = new URL(url);
   limited.searchParams.set('options', '-c role=pg_read_all_data');
   const file = join(scratch, 'limited.tar');

@@ -4,7 +4,8 @@ import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { createDatabase, type TestDatabase } from '../support/database.js';
-import { contents, scratchDirectory, seed, user, withSql } from './archives.js';
+import { withClient } from '../support/template.js';
+import { contents, scratchDirectory, seed, user } from './archives.js';
 import { lora, loraJson } from './support.js';
 
 const scratch = scratchDirectory();
@@ -17,7 +18,7 @@ const opened: TestDatabase[] = [];
 beforeAll(async () => {
   from = await database();
   const seeds = Array.from({ length: VERSIONS }, (_, i) => ({ userId: user(1), version: i + 1 }));
-  await withSql(from.url, (client) => seed(client, seeds));
+  await withClient(from.url, (client) => seed(client, seeds));
   await loraJson(['export', at('tree'), '--postgres', from.url]);
 });
 

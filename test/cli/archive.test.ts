@@ -6,8 +6,9 @@ import { afterAll, expect, test } from 'vitest';
 import { LoRAStorage } from '../../src/index.js';
 import { createDatabase, type TestDatabase } from '../support/database.js';
 import { smallAdapter } from '../support/storage.js';
+import { withClient } from '../support/template.js';
 import { waitFor } from '../support/wait.js';
-import { contents, scratchDirectory, seed, someoneWaits, start, user, withSql } from './archives.js';
+import { contents, scratchDirectory, seed, someoneWaits, start, user } from './archives.js';
 import { lora, loraJson } from './support.js';
 
 const scratch = scratchDirectory();
@@ -21,7 +22,7 @@ afterAll(async () => {
 async function database(seeds: Parameters<typeof seed>[1] = []): Promise<TestDatabase> {
   const made = await createDatabase();
   opened.push(made);
-  await withSql(made.url, (client) => seed(client, seeds));
+  await withClient(made.url, (client) => seed(client, seeds));
   return made;
 }
 
@@ -172,7 +173,7 @@ test('two archives at once move each user, and lose none', async () => {
 
 test('a user with a bad row stays, is told, and makes the exit code 1', async () => {
   const { url } = await database([{ userId: user(1) }, { userId: user(1), adapterName: 'bad' }, { userId: user(2) }]);
-  await withSql(url, (client) =>
+  await withClient(url, (client) =>
     client.query(`update lora_adapters set weights = '\\x00', updated_at = '2025-01-01' where adapter_name = 'bad'`),
   );
   const said = await lora(['archive', '--inactive', '1d', at('bad.tar'), '--postgres', url]);

@@ -7,6 +7,7 @@ import { fileURLToPath } from 'node:url';
 import pg from 'pg';
 import { afterAll } from 'vitest';
 import { encodeAdapter, UserLoRAAdapter } from '../../src/index.js';
+import { withClient } from '../support/template.js';
 import { waitFor } from '../support/wait.js';
 
 const SCRIPT = fileURLToPath(new URL('../../dist/cli/lora-store.js', import.meta.url));
@@ -19,16 +20,6 @@ export function scratchDirectory(): string {
 }
 
 export const user = (n: number) => `00000000-0000-4000-8000-${String(n).padStart(12, '0')}`;
-
-export async function withSql<T>(url: string, work: (client: pg.Client) => Promise<T>): Promise<T> {
-  const client = new pg.Client({ connectionString: url });
-  await client.connect();
-  try {
-    return await work(client);
-  } finally {
-    await client.end();
-  }
-}
 
 export interface Seed {
   readonly userId: string;
@@ -57,7 +48,7 @@ export async function seed(client: pg.Client, seeds: readonly Seed[]): Promise<v
 
 /** All that an archive has to bring back. checksum is not: a writer that is not ours leaves it out. */
 export async function contents(url: string): Promise<unknown[]> {
-  return await withSql(url, async (client) => {
+  return await withClient(url, async (client) => {
     const { rows } = await client.query(
       `select user_id, adapter_name, version, sha256(weights), size_bytes, training_iterations,
          extract(epoch from created_at)::text as created, extract(epoch from updated_at)::text as updated
@@ -80,7 +71,7 @@ export async function holdReaders(url: string): Promise<() => Promise<void>> {
 
 /** Until so many sessions of that database wait for a lock. */
 export async function someoneWaits(url: string, sessions = 1): Promise<void> {
-  await withSql(url, (client) =>
+  await withClient(url, (client) =>
     waitFor(
       async () => {
         const { rows } = await client.query(

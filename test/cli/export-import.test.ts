@@ -6,8 +6,9 @@ import { afterAll, beforeAll, expect, test } from 'vitest';
 import { LoRAStorage } from '../../src/index.js';
 import { createDatabase, type TestDatabase } from '../support/database.js';
 import { smallAdapter } from '../support/storage.js';
+import { withClient } from '../support/template.js';
 import { waitFor } from '../support/wait.js';
-import { contents, holdReaders, scratchDirectory, seed, someoneWaits, start, user, withSql } from './archives.js';
+import { contents, holdReaders, scratchDirectory, seed, someoneWaits, start, user } from './archives.js';
 import { lora, loraJson } from './support.js';
 
 const scratch = scratchDirectory();
@@ -30,7 +31,7 @@ const opened: TestDatabase[] = [];
 async function database(seeds: Parameters<typeof seed>[1] = []): Promise<TestDatabase> {
   const made = await createDatabase();
   opened.push(made);
-  await withSql(made.url, (client) => seed(client, seeds));
+  await withClient(made.url, (client) => seed(client, seeds));
   return made;
 }
 
@@ -55,10 +56,10 @@ test.each(['all.tar', 'all.tar.gz', 'all.tgz', 'all'])(
     expect(await contents(to.url)).toEqual(await contents(from.url));
     expect(await loraJson(args)).toEqual({ imported: 0, unchanged: 6, problems: 0, firstProblems: [] });
 
-    await withSql(to.url, async (client) => {
+    await withClient(to.url, async (client) => {
       const heads = 'select user_id, adapter_name, last_version, latest_version from lora_adapter_heads order by 1, 2';
       const { rows } = await client.query(heads);
-      expect(rows).toEqual(await withSql(from.url, async (source) => (await source.query(heads)).rows));
+      expect(rows).toEqual(await withClient(from.url, async (source) => (await source.query(heads)).rows));
       expect((await client.query('select from lora_adapters where checksum is null')).rowCount).toBe(0);
     });
     await using storage = await LoRAStorage.open({ postgres: to.url });
@@ -144,7 +145,7 @@ test('a version that is there with other bytes, or whose user is not, is told an
 test('a saver who takes the same number while import waits for it keeps it', async () => {
   await lora(['export', at('raced.tar'), '--user', user(2)], env);
   const to = await database([{ userId: user(2), adapterName: 'Default' }]);
-  await withSql(to.url, async (saver) => {
+  await withClient(to.url, async (saver) => {
     await saver.query('begin');
     await seed(saver, [{ userId: user(2), version: 5, bytes: 100 }]);
     const running = start(['import', at('raced.tar')], { DATABASE_URL: to.url });
@@ -212,7 +213,7 @@ test('damage costs what is damaged, and is told: a byte, a cut, a stranger, a li
 
 test('a row that is no adapter is left out, told, and makes the exit code 1', async () => {
   const bad = await database([{ userId: user(1) }, { userId: user(2) }]);
-  await withSql(bad.url, (client) =>
+  await withClient(bad.url, (client) =>
     client.query(`update lora_adapters set weights = '\\x00' where user_id = $1`, [user(1)]),
   );
   const said = await lora(['export', at('bad-row.tar'), '--json', '--postgres', bad.url]);

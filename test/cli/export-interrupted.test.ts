@@ -5,7 +5,8 @@ import { join } from 'node:path';
 import { afterAll, expect, test } from 'vitest';
 import { createDatabase, type TestDatabase } from '../support/database.js';
 import { startProxy } from '../support/proxy.js';
-import { contents, holdReaders, scratchDirectory, seed, someoneWaits, start, user, withSql } from './archives.js';
+import { withClient } from '../support/template.js';
+import { contents, holdReaders, scratchDirectory, seed, someoneWaits, start, user } from './archives.js';
 import { lora, loraJson } from './support.js';
 
 const scratch = scratchDirectory();
@@ -15,7 +16,7 @@ const opened: TestDatabase[] = [];
 async function database(seeds: Parameters<typeof seed>[1] = []): Promise<TestDatabase> {
   const made = await createDatabase();
   opened.push(made);
-  await withSql(made.url, (client) => seed(client, seeds));
+  await withClient(made.url, (client) => seed(client, seeds));
   return made;
 }
 
@@ -106,7 +107,7 @@ test('Ctrl-C while the reader of stdout takes its time ends with 130, and not wi
 
 test('neither way takes more memory for more adapters', async () => {
   const many = await database([{ userId: user(1), bytes: 40_000 }]);
-  await withSql(many.url, (client) =>
+  await withClient(many.url, (client) =>
     client.query(
       `insert into lora_adapters (user_id, adapter_name, version, weights, size_bytes)
        select user_id, adapter_name, n, weights, size_bytes from lora_adapters, generate_series(2, 4000) n`,

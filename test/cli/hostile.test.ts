@@ -3,7 +3,8 @@ import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { createDatabase, type TestDatabase } from '../support/database.js';
-import { contents, scratchDirectory, seed, user, withSql } from './archives.js';
+import { withClient } from '../support/template.js';
+import { contents, scratchDirectory, seed, user } from './archives.js';
 import { lora } from './support.js';
 
 const scratch = scratchDirectory();
@@ -27,7 +28,7 @@ test('control characters of a path are shown, and not obeyed', async () => {
 });
 
 test('a row that no import would take is left out, and its user stays', async () => {
-  await withSql(db.url, async (client) => {
+  await withClient(db.url, async (client) => {
     await seed(client, [{ userId: user(1) }, { userId: user(2) }]);
     await client.query('update lora_adapters set training_iterations = -1, updated_at = $2 where user_id = $1', [
       user(1),

@@ -3,8 +3,9 @@ import type { Writable } from 'node:stream';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { createDatabase, type TestDatabase } from '../support/database.js';
+import { withClient } from '../support/template.js';
 import { waitFor } from '../support/wait.js';
-import { type Running, start, withSql } from './archives.js';
+import { type Running, start } from './archives.js';
 
 let db: TestDatabase;
 
@@ -18,7 +19,7 @@ test('before a byte has come', async () => {
   const running = start(['import', '-'], { DATABASE_URL: db.url });
   const connected = `select from pg_stat_activity
     where datname = current_database() and pid <> pg_backend_pid() and state = 'idle'`;
-  await waitFor(() => withSql(db.url, async (client) => (await client.query(connected)).rows.length > 0));
+  await waitFor(() => withClient(db.url, async (client) => (await client.query(connected)).rows.length > 0));
   await expectEnd(running);
 });
 

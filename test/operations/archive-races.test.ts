@@ -9,10 +9,11 @@ import { DELETE_USER_VERSIONS } from '../../src/operations/statements.js';
 import { Tables } from '../../src/operations/tables.js';
 import { TarTarget } from '../../src/operations/tar-target.js';
 import type { Session } from '../../src/postgres/database.js';
-import { contents, scratchDirectory, seed, user, withSql } from '../cli/archives.js';
+import { contents, scratchDirectory, seed, user } from '../cli/archives.js';
 import { loraJson } from '../cli/support.js';
 import { createDatabase, type TestDatabase } from '../support/database.js';
 import { smallAdapter } from '../support/storage.js';
+import { withClient } from '../support/template.js';
 
 const scratch = scratchDirectory();
 let db: TestDatabase;
@@ -28,7 +29,7 @@ afterEach(async () => {
   await db.drop();
 });
 
-const sql = (text: string, values: unknown[] = []) => withSql(db.url, (client) => client.query(text, values));
+const sql = (text: string, values: unknown[] = []) => withClient(db.url, (client) => client.query(text, values));
 
 /** The real tables, with a moment for somebody else. */
 function meeting(at: { begin?: () => Promise<unknown>; beforeDelete?: () => Promise<unknown> }): Tables {
@@ -63,7 +64,7 @@ async function archive(file: string, from: Tables) {
 const versions = async () => (await contents(db.url)).map((row) => (row as { version: number }).version);
 
 test('what is saved between lock and delete, in a table without a foreign key, stays', async () => {
-  await withSql(db.url, (client) => seed(client, [{ userId: user(1) }]));
+  await withClient(db.url, (client) => seed(client, [{ userId: user(1) }]));
   await sql('alter table lora_adapters drop constraint lora_adapters_user_id_fkey');
   await sql('delete from users');
   const beforeDelete = () =>
@@ -74,7 +75,7 @@ test('what is saved between lock and delete, in a table without a foreign key, s
 });
 
 test('a delete that does not take exactly what was locked is undone', async () => {
-  await withSql(db.url, (client) => seed(client, [{ userId: user(1) }, { userId: user(1), version: 2 }]));
+  await withClient(db.url, (client) => seed(client, [{ userId: user(1) }, { userId: user(1), version: 2 }]));
   await sql(`create function keep() returns trigger language plpgsql as 'begin return null; end'`);
   await sql(
     'create trigger keep before delete on lora_adapters for each row when (old.version = 1) execute function keep()',
@@ -86,14 +87,14 @@ test.each([
   ['all', 'delete from lora_adapters', []],
   ['one', 'delete from lora_adapters where version = 2', [1]],
 ])('a user of whom %s is deleted after it was read is named: the archive holds it', async (_, deletion, rest) => {
-  await withSql(db.url, (client) => seed(client, [{ userId: user(1) }, { userId: user(1), version: 2 }]));
+  await withClient(db.url, (client) => seed(client, [{ userId: user(1) }, { userId: user(1), version: 2 }]));
   const archived = await archive(`deleted-${rest.length}.tar`, meeting({ begin: () => sql(deletion) }));
   expect(archived).toMatchObject({ users: 0, returned: 1, left: [user(1)] });
   expect(await versions()).toEqual(rest);
 });
 
 test('what was written to between a death and the next run is what comes back, and not the copy before it', async () => {
-  await withSql(db.url, (client) => seed(client, [{ userId: user(1) }, { userId: user(1), adapterName: 'facts' }]));
+  await withClient(db.url, (client) => seed(client, [{ userId: user(1) }, { userId: user(1), adapterName: 'facts' }]));
   const dies = () => Promise.reject(new Error('killed'));
   await expect(archive('stale.tar', meeting({ begin: dies }))).rejects.toThrow('killed');
   const fresh = encodeAdapter(smallAdapter(user(1), 77));
