@@ -14,9 +14,9 @@ export type RedisSource = string | RedisOptions | Redis | Cluster;
 export interface LoRAStorageOptions {
   /**
    * System of record. A URL, a pg PoolConfig, or a pg Pool of yours (left open by close()).
-   * 'embedded:./dir' runs a private Postgres under ./dir. The object form adds a direct connection for LISTEN, to
-   * the same database, where `primary` is a pooler such as PgBouncer; replicas are refused in this version.
-   * Default: DATABASE_URL.
+   * 'embedded:./dir' runs a private Postgres under ./dir. The object form adds standbys of the primary that loads ask
+   * first (needs the change feed), and a direct connection for LISTEN, to the same database, where `primary` is a pooler
+   * such as PgBouncer. Default: DATABASE_URL.
    */
   postgres?: PostgresSource | { primary: PostgresSource; replicas?: PostgresSource[]; direct?: PostgresSource };
   /** Shared cache and invalidation bus. A URL, ioredis options, or a Redis/Cluster of yours. Default: REDIS_URL; absent or false: no Redis tier. */
@@ -54,7 +54,11 @@ export interface LoRAStorageOptions {
 }
 
 export interface ResolvedOptions {
-  readonly postgres: { readonly primary: PostgresSource; readonly direct: PostgresSource | undefined };
+  readonly postgres: {
+    readonly primary: PostgresSource;
+    readonly replicas: readonly PostgresSource[];
+    readonly direct: PostgresSource | undefined;
+  };
   readonly redis: RedisSource | undefined;
   readonly memory: { readonly maxBytes: number; readonly hotKeysFile: string | undefined } | undefined;
   readonly namespace: string;
@@ -96,8 +100,13 @@ const MAX_TIMER_MS = 2 ** 31 - 1;
 export function parseOptions(options: LoRAStorageOptions = {}, env: NodeJS.ProcessEnv = process.env): ResolvedOptions {
   if (typeof options !== 'object' || options === null) throw new TypeError('options must be an object');
   refuseUnknown('option', options, KNOWN);
+  const postgres = Object.freeze(parsePostgres(options.postgres ?? env.DATABASE_URL));
+  if (postgres.replicas.length > 0 && options.changeFeed === false)
+    throw new TypeError(
+      'option postgres.replicas needs the change feed, by which their answers are judged: set changeFeed, or leave them out',
+    );
   return Object.freeze({
-    postgres: Object.freeze(parsePostgres(options.postgres ?? env.DATABASE_URL)),
+    postgres,
     redis: parseRedis(options.redis ?? env.REDIS_URL),
     memory: parseMemory(options.memory),
     namespace: parseNamespace(options.namespace),
@@ -131,17 +140,27 @@ function parsePostgres(source: LoRAStorageOptions['postgres']): ResolvedOptions[
   }
   if (typeof source === 'object' && 'primary' in source) {
     refuseUnknown('option postgres.', source, ['primary', 'replicas', 'direct']);
-    if (source.replicas?.length)
-      throw new RangeError('postgres.replicas is not available in this version: leave it out');
     const direct = source.direct === undefined ? undefined : postgresSource('postgres.direct', source.direct);
     if (typeof direct === 'string' && direct.startsWith('embedded:')) {
       throw new TypeError(
         'option postgres.direct is for a server behind a pooler: an embedded one has none, leave it out',
       );
     }
-    return { primary: postgresSource('postgres.primary', source.primary), direct };
+    const replicas = parseReplicas(source.replicas);
+    return { primary: postgresSource('postgres.primary', source.primary), replicas, direct };
   }
-  return { primary: postgresSource('postgres', source), direct: undefined };
+  return { primary: postgresSource('postgres', source), replicas: [], direct: undefined };
+}
+
+function parseReplicas(replicas: readonly PostgresSource[] = []): readonly PostgresSource[] {
+  if (!Array.isArray(replicas))
+    throw new TypeError('option postgres.replicas must be an array, of what postgres takes');
+  return replicas.map((replica: PostgresSource, i) => {
+    const name = `postgres.replicas[${i}]`;
+    const source = postgresSource(name, replica);
+    if (typeof source !== 'string' || !source.startsWith('embedded:')) return source;
+    throw new TypeError(`option ${name} names a standby of the primary: an embedded server is none, leave it out`);
+  });
 }
 
 function postgresSource(name: string, source: PostgresSource): PostgresSource {

@@ -14,7 +14,7 @@ const parse = (options: unknown, env: NodeJS.ProcessEnv = {}) => parseOptions(op
 describe('defaults', () => {
   test('every option that is left out', () => {
     expect(parse({ postgres })).toEqual({
-      postgres: { primary: postgres, direct: undefined },
+      postgres: { primary: postgres, replicas: [], direct: undefined },
       redis: undefined,
       memory: { maxBytes: 256 * 1024 * 1024 },
       namespace: 'lora',
@@ -61,10 +61,8 @@ describe('defaults', () => {
     expect(parse({ postgres, redis, ...numbers, ...more })).toMatchObject({ ...numbers, ...more, redis });
     expect(parse({ postgres, memory: false }).memory).toBeUndefined();
     expect(parse({ postgres, memory: {} }).memory).toEqual({ maxBytes: 256 * 1024 * 1024 });
-    expect(parse({ postgres: { primary: postgres, direct: 'postgres://direct' } }).postgres).toEqual({
-      primary: postgres,
-      direct: 'postgres://direct',
-    });
+    const several = { primary: postgres, replicas: ['postgres://one', { host: 'two' }], direct: 'postgres://direct' };
+    expect(parse({ postgres: several }).postgres).toEqual(several);
   });
 });
 
@@ -114,7 +112,10 @@ test.each([
   ['postgres.primary', { postgres: { primary: 42 } }],
   ['postgres.direct', { postgres: { primary: postgres, direct: 42 } }],
   ['postgres.direct', { postgres: { primary: postgres, direct: 'localhost' } }],
-  ['postgres.replicas', { postgres: { primary: postgres, replicas: [postgres] } }],
+  ['postgres.replicas', { postgres: { primary: postgres, replicas: postgres } }],
+  ['postgres.replicas[1]', { postgres: { primary: postgres, replicas: [postgres, 'localhost'] } }],
+  ['postgres.replicas[0]', { postgres: { primary: postgres, replicas: ['embedded:./dir'] } }],
+  ['postgres.replicas', { postgres: { primary: postgres, replicas: [postgres] }, changeFeed: false }],
   ['redis', { redis: 'localhost:6379' }],
   ['redis', { redis: 42 }],
   ['redis', { redis: true }],

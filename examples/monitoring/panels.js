@@ -130,6 +130,15 @@ export const rows = [
       }),
       panel('Calls that wait for a connection', 'short', gauge('lora_store.postgres.pool.waiting')),
       panel('Bodies fetched', 'ops', counted('lora_store.postgres.bodies', 'instance')),
+      panel('Replicas by state', 'short', gauge('lora_store.replicas', 'instance, state')),
+      panel('Replicas: lag of the last', 's', gauge('lora_store.replica.lag')),
+      panel(
+        'Replicas: bodies, answers that did not count, failures',
+        'ops',
+        counted('lora_store.replica.bodies', 'instance', 'bodies {{instance}}'),
+        counted('lora_store.replica.refused', 'instance', 'did not count {{instance}}'),
+        counted('lora_store.replica.errors', 'instance', 'failed {{instance}}'),
+      ),
     ],
   },
   {

@@ -8,7 +8,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import pg from 'pg';
 import { DeadlineError, within } from '../deadline.js';
 import { isPooled, PoolerError } from '../postgres/pooler.js';
-import { SERVER_ID } from '../postgres/server-id.js';
+import { SERVER_ID, SIGN_PRIMARY } from '../postgres/server-id.js';
 import { untilAborted } from './flight.js';
 import type { Coherence } from './head.js';
 
@@ -30,6 +30,8 @@ export class ChangeFeed {
   readonly #events: ChangeFeedEvents;
   readonly #leaseMs: number;
   readonly #timeoutMs: number;
+  /** Standbys are read from, which have to show whose they are. */
+  readonly #replicated: boolean;
   /** Heartbeats go to nobody else. */
   readonly #pulse = `lora_store_pulse_${randomBytes(8).toString('hex')}`;
   readonly #closing = new AbortController();
@@ -56,9 +58,10 @@ export class ChangeFeed {
   constructor(
     config: pg.ClientConfig,
     coherence: Coherence,
-    options: { maxStalenessMs: number; timeoutMs: number },
+    options: { maxStalenessMs: number; timeoutMs: number; replicated?: boolean },
     events: ChangeFeedEvents,
   ) {
+    this.#replicated = options.replicated ?? false;
     this.#config = {
       ...config,
       application_name: 'lora-store change feed',
@@ -131,6 +134,8 @@ export class ChangeFeed {
     const sentAt = await this.#sendHeartbeat(client);
     if (this.#provenAt < sentAt)
       throw new Error('LISTEN is accepted but nothing arrives (a pooler? set postgres.direct)');
+    // Before the horizon: what shows all that is below it shows this as well.
+    if (this.#replicated) await this.#ask(client, SIGN_PRIMARY);
     await this.#noteHorizon(client);
     if (this.#client !== client) throw new Error('the change feed was closed or cut while it connected');
   }

@@ -205,6 +205,12 @@ export class Coherence {
     return reading.verifiedAt;
   }
 
+  /** Whether a picture of this server, with all transactions below `xid` in it, shows what committed before this node listened. */
+  covers(server: number, xid: number): boolean {
+    const { horizon } = this.#known;
+    return horizon !== undefined && server === horizon.server && xid >= horizon.xid;
+  }
+
   /** The server and database that the ear listens to, while it does. */
   get hears(): number | undefined {
     return this.#known.horizon?.server;

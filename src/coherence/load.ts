@@ -24,9 +24,9 @@ export interface Found<E, S> {
 
 export interface AskPostgres<E> {
   readonly do: 'ask postgres';
-  /** A body that may still be the latest, and where it lies. */
+  /** A body that may still be the latest, and where it lies. 'postgres': it is a replica's. */
   readonly held: E | undefined;
-  readonly tier: 'memory' | 'redis';
+  readonly tier: 'memory' | 'redis' | 'postgres';
   readonly asked: Asked;
 }
 
@@ -112,6 +112,14 @@ export class LoadSteps<E extends Reading, S> {
     return this.#askPostgres(now);
   }
 
+  /** What a replica says counts as what lies in Redis does. Where it does not, its body may be the latest all the same. */
+  replicaAnswered(entry: E, now: number): Serve<E, S> | AskPostgres<E> {
+    const coherence = this.#coherence;
+    if (!coherence.admits(this.#key.id, entry) || !coherence.counts(entry, now)) return this.#askPostgres(now, entry);
+    // It cannot say either when that was; the ear that covers it can.
+    return this.postgresAnswered({ ...entry, verifiedAt: coherence.knownLatestAt(entry) }, now);
+  }
+
   /** Keeps the entry in the tiers above, unless something newer was heard meanwhile. */
   postgresAnswered(entry: E, now: number): Serve<E, S> {
     const { found, asking } = this.#state;
@@ -148,14 +156,18 @@ export class LoadSteps<E extends Reading, S> {
     return { do: 'serve', entry, tier, stale: false, asked, leave, news: news ? { renew } : undefined };
   }
 
-  #askPostgres(now: number): AskPostgres<E> {
+  #askPostgres(now: number, replicated?: E): AskPostgres<E> {
     // Looked up again: while Redis was asked, a save may have put something newer here.
     const held = this.#held();
-    const found = this.#state.found?.entry;
-    const usable = found !== undefined && !this.#coherence.outdated(this.#key.id, found) ? found : undefined;
-    const tier = held === undefined ? 'redis' : 'memory';
-    this.#state.asking = { do: 'ask postgres', held: held ?? usable, tier, asked: this.#coherence.ask(now) };
+    const found = this.#usable(this.#state.found?.entry);
+    const tier = held !== undefined ? 'memory' : found !== undefined || replicated === undefined ? 'redis' : 'postgres';
+    const body = held ?? found ?? this.#usable(replicated);
+    this.#state.asking = { do: 'ask postgres', held: body, tier, asked: this.#coherence.ask(now) };
     return this.#state.asking;
+  }
+
+  #usable(entry: E | undefined): E | undefined {
+    return entry !== undefined && !this.#coherence.outdated(this.#key.id, entry) ? entry : undefined;
   }
 
   #held(): E | undefined {

@@ -7,7 +7,7 @@
 import { keyOf } from '../coherence/key.js';
 import type { AdapterCorruptError } from '../errors.js';
 import { Pace } from '../storage/pace.js';
-import { checked } from '../tiers/postgres.js';
+import { checked } from '../tiers/row.js';
 import type { BodyColumn } from '../tiers/statements.js';
 import { batches } from './batches.js';
 import { BODIES, ESTIMATED_ROWS, NEXT_HEADS, NEXT_ROWS } from './statements.js';

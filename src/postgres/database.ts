@@ -53,9 +53,10 @@ export class Database implements Session {
   readonly #target: string;
   #pooled: boolean | undefined;
 
-  constructor(source: PostgresSource, limits: { timeoutMs: number; maxQueue: number }) {
+  /** option: which of the caller's it comes from. */
+  constructor(source: PostgresSource, limits: { timeoutMs: number; maxQueue: number }, option = 'postgres') {
     this.#own = !isPool(source);
-    this.#pool = isPool(source) ? source : ownPool(checkedConfig('postgres', source), limits.timeoutMs);
+    this.#pool = isPool(source) ? source : ownPool(checkedConfig(option, source), limits.timeoutMs);
     this.#timeoutMs = limits.timeoutMs;
     this.#maxQueue = limits.maxQueue;
     this.#target = describe(this.#pool.options);
@@ -77,6 +78,11 @@ export class Database implements Session {
   /** Whether single statements run with settings that are not ours: on a pool of the caller's. */
   get lent(): boolean {
     return !this.#own;
+  }
+
+  /** host:port/database */
+  get target(): string {
+    return this.#target;
   }
 
   get pool(): PoolState {

@@ -5,6 +5,7 @@ import type { ResolvedOptions } from '../options.js';
 import { type Database, statement } from '../postgres/database.js';
 import { PoolerError } from '../postgres/pooler.js';
 import { checkSchema } from '../postgres/schema.js';
+import { SIGN_PRIMARY } from '../postgres/server-id.js';
 import { readFailure } from '../tiers/postgres-errors.js';
 import { WHICH_SERVER } from '../tiers/statements.js';
 
@@ -15,6 +16,15 @@ export async function checkDatabase(database: Database): Promise<void> {
   try {
     await checkSchema((text) => database.rows(statement('check_schema', text), []));
     if (database.lent && !database.pooled) await expectReadCommitted(database);
+  } catch (error) {
+    throw readFailure(error);
+  }
+}
+
+/** Says there who the primary is, for its standbys to show. Rejects where the migration or the right to is missing. */
+export async function signPrimary(database: Database): Promise<void> {
+  try {
+    await database.rows(statement('sign_primary', SIGN_PRIMARY), []);
   } catch (error) {
     throw readFailure(error);
   }

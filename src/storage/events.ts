@@ -8,12 +8,15 @@ import type { LoRAStorage } from './lora-storage.js';
 
 export type Tier = 'memory' | 'redis' | 'postgres';
 
+/** What may fail by itself. 'replica': one of postgres.replicas, named in the cause. */
+export type Part = Tier | 'bus' | 'change-feed' | 'replica';
+
 /** What storage.on() reports; the same and more goes out on diagnostics_channel 'lora-store:*'. */
 export interface StorageEvents {
   /** A tier stopped answering, or answers with refusals. */
-  degraded: [{ tier: Tier | 'bus' | 'change-feed'; cause: Error }];
+  degraded: [{ tier: Part; cause: Error }];
   /** All is well with it again. */
-  recovered: [{ tier: Tier | 'bus' | 'change-feed'; afterMs: number }];
+  recovered: [{ tier: Part; afterMs: number }];
   /** Bytes refused on the way in. */
   corrupt: [{ userId: string; adapterName: string; tier: Tier; reason: string }];
   /** loadAdapterOr used its fallback. */

@@ -12,6 +12,7 @@ import type { MemoryTier } from '../tiers/memory.js';
 import type { PostgresTier } from '../tiers/postgres.js';
 import type { RedisAnswer, RedisTier } from '../tiers/redis.js';
 import { readFilled, readManyFilled } from '../tiers/redis-lease.js';
+import type { Replicas } from '../tiers/replicas.js';
 import type { Events, Tier } from './events.js';
 import type { Tasks } from './tasks.js';
 
@@ -30,6 +31,8 @@ export interface FetchParts {
   readonly memory: MemoryTier | undefined;
   readonly redis: RedisTier | undefined;
   readonly postgres: PostgresTier;
+  /** Asked before the primary. */
+  readonly replicas: Replicas | undefined;
   readonly events: Events;
   readonly tasks: Tasks;
   /** What is remembered of revisions was dropped: the ear has to note a new horizon. */
@@ -55,6 +58,8 @@ interface Begun {
 
 interface Asking extends Begun {
   next: AskPostgres<Entry>;
+  /** A replica had the answer. */
+  replicated?: Loaded;
 }
 
 /** exact: not from a copy whose weights were rounded, so not from Redis. warming: memory pushes nothing out for it. */
@@ -82,6 +87,10 @@ export class Fetcher {
     const begun: Begun = { key, steps, next: steps.begin(performance.now()) };
     await this.#askRedis(begun);
     if (!asksPostgres(begun)) return this.#fromRedis(key, begun.next as Serve<Entry, Buffer>);
+    if (this.#parts.replicas !== undefined) {
+      await this.#askReplica([begun], this.#parts.replicas);
+      if (begun.replicated !== undefined) return begun.replicated;
+    }
     return await this.#landed(begun, this.#parts.postgres.load(key, begun.next.held, begun.next.asked));
   }
 
@@ -110,11 +119,18 @@ export class Fetcher {
   /** A fetch for each, whose questions go out together. Each ends for itself: what Redis has does not wait for Postgres. */
   many(keys: readonly Key[], manner: Manner = 'usual'): Promise<Loaded>[] {
     if (keys.length === 0) return [];
+    const { replicas } = this.#parts;
     const begun = this.#readRedis(keys, manner);
-    const answers = begun.then((all) => this.#askPostgres(all));
+    const replicated = replicas && begun.then((all) => this.#askReplica(all.filter(asksPostgres), replicas));
+    const answers = begun.then(async (all) => {
+      await replicated;
+      return await this.#askPostgres(all);
+    });
     const fetches = keys.map(async (key, i) => {
       const one = (await begun)[i] as Begun;
       if (!asksPostgres(one)) return this.#fromRedis(key, one.next as Serve<Entry, Buffer>);
+      await replicated;
+      if (one.replicated !== undefined) return one.replicated;
       return await this.#landed(
         one,
         answers.then((found) => found.get(key.id) as Entry | AdapterCorruptError),
@@ -151,9 +167,30 @@ export class Fetcher {
     return begun;
   }
 
+  /** A replica is asked first, for all that ask Postgres; whom it does not satisfy go on to the primary, with its body perhaps. */
+  async #askReplica(asking: readonly Asking[], replicas: Replicas): Promise<void> {
+    const replica = asking.length === 0 ? undefined : replicas.next();
+    if (replica === undefined) return;
+    const answers = await replica.load(
+      asking.map(({ key }) => key),
+      asking.map(({ next }) => next.held),
+    );
+    for (const [i, one] of asking.entries()) {
+      const entry = answers[i];
+      if (entry === undefined) continue;
+      const next = one.steps.replicaAnswered(entry, performance.now());
+      if (next.do === 'serve') {
+        one.replicated = this.#arrived(one.key, one.next, next);
+      } else {
+        one.next = next;
+        replica.refuse();
+      }
+    }
+  }
+
   /** The Postgres half: what it answers to those that ask, by key. */
   async #askPostgres(begun: readonly Begun[]): Promise<Map<string, Entry | AdapterCorruptError>> {
-    const asking = begun.filter(asksPostgres);
+    const asking = begun.filter(asksPostgres).filter(({ replicated }) => replicated === undefined);
     const [first] = asking;
     if (first === undefined) return new Map();
     const keys = asking.map(({ key }) => key);

@@ -22,11 +22,13 @@ import { MemoryTier } from '../tiers/memory.js';
 import { PostgresTier } from '../tiers/postgres.js';
 import { FORMAT, RedisTier } from '../tiers/redis.js';
 import { connectRedis } from '../tiers/redis-client.js';
-import { checkDatabase, expectSameServer, refusePooler } from './database-checks.js';
+import type { Replicas } from '../tiers/replicas.js';
+import { checkDatabase, expectSameServer, refusePooler, signPrimary } from './database-checks.js';
 import { Events, type StorageEvents } from './events.js';
 import { HotKeys } from './hot-keys.js';
 import { Invalidation } from './invalidation.js';
 import { Loader } from './loader.js';
+import { openReplicas } from './replication.js';
 import { Tasks } from './tasks.js';
 import { Writer } from './writer.js';
 
@@ -36,6 +38,7 @@ export interface Parts {
   readonly memory: MemoryTier | undefined;
   readonly redis: RedisTier | undefined;
   readonly postgres: PostgresTier;
+  readonly replicas: Replicas | undefined;
   readonly bus: Bus | undefined;
   readonly feed: ChangeFeed | undefined;
   readonly loader: Loader;
@@ -80,6 +83,8 @@ async function build(options: ResolvedOptions, closers: Closer[], close: () => P
   const database = new Database(source, { timeoutMs: postgresTimeoutMs, maxQueue: options.maxQueue });
   closers.push(() => database.close());
   await checkDatabase(database);
+  const replicated = options.postgres.replicas.length > 0;
+  if (replicated) await signPrimary(database);
   const postgres = new PostgresTier(database, options, report('postgres'));
   const coherence = new Coherence(options);
   const memory = options.memory && openMemory(options.memory.maxBytes, options.guard, events);
@@ -117,7 +122,7 @@ async function build(options: ResolvedOptions, closers: Closer[], close: () => P
     feed = new ChangeFeed(
       config,
       coherence,
-      { maxStalenessMs, timeoutMs: postgresTimeoutMs },
+      { maxStalenessMs, timeoutMs: postgresTimeoutMs, replicated },
       {
         heard: (userId, name, revision) => invalidation.heard(keyOf(userId, name), revision, 'change-feed'),
         live: recovered,
@@ -126,9 +131,11 @@ async function build(options: ResolvedOptions, closers: Closer[], close: () => P
     );
   }
 
+  const replicas = openReplicas(options, coherence, events, () => report('replica'));
+  if (replicas !== undefined) closers.push(() => replicas.close());
   const renewHorizon = () => feed?.renew();
   const limits = { maxStalenessMs, staleIfErrorMs, fillLease: options.fillLease };
-  const loader = new Loader({ coherence, memory, redis, postgres, events, tasks, renewHorizon, ...limits });
+  const loader = new Loader({ coherence, memory, redis, postgres, replicas, events, tasks, renewHorizon, ...limits });
   const detach = loader.detach.bind(loader);
   const changes = new Changes(coherence, memory);
   const invalidation = new Invalidation({ changes, redis, events, tasks, detach, renewHorizon });
@@ -142,11 +149,28 @@ async function build(options: ResolvedOptions, closers: Closer[], close: () => P
   const [ear] = await Promise.allSettled([feed?.start(), bus?.start()]);
   if (ear.status === 'rejected') refusePooler(ear.reason, options);
   if (options.postgres.direct !== undefined) await expectSameServer(database, coherence);
+  // What they may be asked for depends on what the ear covers.
+  await replicas?.start();
   if (bus?.connected === false)
     busReport.degraded(explain(new Error('Redis has not acknowledged the subscription yet')));
   const hotKeys = openHotKeys(options, memory, loader, tasks);
   if (hotKeys !== undefined) closers.push(() => hotKeys.close());
-  return { options, coherence, memory, redis, postgres, bus, feed, loader, writer, events, tasks, hotKeys, close };
+  return {
+    options,
+    coherence,
+    memory,
+    redis,
+    postgres,
+    replicas,
+    bus,
+    feed,
+    loader,
+    writer,
+    events,
+    tasks,
+    hotKeys,
+    close,
+  };
 }
 
 function openHotKeys(options: ResolvedOptions, memory: MemoryTier | undefined, loader: Loader, tasks: Tasks) {

@@ -1,11 +1,14 @@
 /** How the parts of a storage object are: numbers for dashboards, and a health check that asks. */
 import type { PoolState } from '../postgres/database.js';
 import type { BreakerState } from '../tiers/breaker.js';
+import type { ReplicaState, ReplicaStats } from '../tiers/replica.js';
 import { PING } from '../tiers/statements.js';
 import type { Parts } from './open.js';
 
 export interface Health {
   readonly postgres: 'up' | 'down';
+  /** Of each of postgres.replicas; without them it is not there. */
+  readonly replicas?: readonly ReplicaState[];
   readonly redis: 'up' | 'down' | 'off';
   /** Redis pub/sub. Down: nodes hear of each other's saves through the change feed alone. */
   readonly bus: 'live' | 'down' | 'off';
@@ -32,8 +35,10 @@ export interface CacheStats {
     /** 'open': Redis is left alone after a failure. */
     breaker: BreakerState;
   };
-  /** loads: bodies fetched. */
+  /** Of the primary. loads: bodies fetched. */
   readonly postgres: { loads: number; errors: number; breaker: BreakerState; pool: PoolState };
+  /** One for each of postgres.replicas, in their order. */
+  readonly replicas: readonly ReplicaStats[];
   readonly bus: {
     /** False with redis: false. */
     enabled: boolean;
@@ -57,7 +62,7 @@ export interface CacheStats {
   readonly coalesced: number;
 }
 
-export function cacheStats({ coherence, memory, redis, postgres, bus, feed, loader }: Parts): CacheStats {
+export function cacheStats({ coherence, memory, redis, postgres, replicas, bus, feed, loader }: Parts): CacheStats {
   const now = performance.now();
   const { provenAt } = coherence;
   return {
@@ -79,6 +84,7 @@ export function cacheStats({ coherence, memory, redis, postgres, bus, feed, load
       breaker: redis?.breaker ?? 'closed',
     },
     postgres: { loads: postgres.loads, errors: postgres.errors, breaker: postgres.breaker, pool: postgres.pool },
+    replicas: replicas?.stats ?? [],
     bus: {
       enabled: bus !== undefined,
       connected: bus?.connected ?? false,
@@ -97,13 +103,15 @@ export function cacheStats({ coherence, memory, redis, postgres, bus, feed, load
   };
 }
 
-export async function health({ options, coherence, postgres, redis, bus }: Parts): Promise<Health> {
+export async function health({ options, coherence, postgres, replicas, redis, bus }: Parts): Promise<Health> {
   const [postgresUp, redisUp] = await Promise.all([
     answers(postgres.query(PING, [])),
     redis === undefined ? false : answers(redis.ping()),
+    replicas?.look(),
   ]);
   return {
     postgres: postgresUp ? 'up' : 'down',
+    ...(replicas && { replicas: replicas.stats.map(({ state }) => state) }),
     redis: redis === undefined ? 'off' : redisUp ? 'up' : 'down',
     bus: bus === undefined ? 'off' : bus.connected ? 'live' : 'down',
     changeFeed: !options.changeFeed ? 'off' : coherence.live(performance.now()) ? 'live' : 'down',

@@ -1,7 +1,7 @@
 /** Metrics of how this node hears of what others write, and of outages. */
 import { type Metric, one, type Point } from './metric.js';
 
-const PARTS = ['redis', 'postgres', 'bus', 'change-feed'];
+const PARTS = ['redis', 'postgres', 'replica', 'bus', 'change-feed'];
 const OUTAGES = [0.1, 0.5, 1, 5, 10, 30, 60, 300, 1800, 3600];
 
 /** What is not known is no point. */

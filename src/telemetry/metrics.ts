@@ -6,9 +6,16 @@
 import { loadMetrics, saveMetrics } from './call-metrics.js';
 import { coherenceMetrics } from './coherence-metrics.js';
 import type { Labels, Metric } from './metric.js';
+import { replicaMetrics } from './replica-metrics.js';
 import { tierMetrics } from './tier-metrics.js';
 
-export const METRICS: readonly Metric[] = [...loadMetrics, ...saveMetrics, ...tierMetrics, ...coherenceMetrics];
+export const METRICS: readonly Metric[] = [
+  ...loadMetrics,
+  ...saveMetrics,
+  ...tierMetrics,
+  ...replicaMetrics,
+  ...coherenceMetrics,
+];
 
 /** TypeError where a metric has a label of that name itself: one would be written over by the other. */
 export function refuseTaken(labels: Labels): void {

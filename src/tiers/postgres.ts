@@ -6,7 +6,7 @@
 import type { CircuitBreakerPolicy } from 'cockatiel';
 import { crc32c } from '../adapter/codec.js';
 import type { AdapterRecord } from '../adapter/record.js';
-import type { Asked, Reading } from '../coherence/head.js';
+import type { Asked } from '../coherence/head.js';
 import { type Key, keyOf } from '../coherence/key.js';
 import {
   AdapterCorruptError,
@@ -19,8 +19,9 @@ import type { Database, PoolState, Session, Statement } from '../postgres/databa
 import { BusyPoolError, isRetryable, UnreachableError } from '../postgres/failure.js';
 import { type BreakerOptions, type BreakerState, breakerState, type OutageEvents, outageBreaker } from './breaker.js';
 import { deleteBodies } from './deletion.js';
-import { type Entry, entryOf, restamped } from './entry.js';
+import { type Entry, entryOf } from './entry.js';
 import { readFailure, saveFailure } from './postgres-errors.js';
+import { bringsBody, checked, entryOfRow } from './row.js';
 import * as sql from './statements.js';
 
 const ATTEMPTS = 3;
@@ -185,14 +186,9 @@ export class PostgresTier {
   // ── inside ──
 
   #entry(key: Key, held: Entry | undefined, row: sql.LoadRow, asked: Asked): Entry | AdapterCorruptError {
-    const [revision, version, updatedAt, body, checksum, xid, server] = row;
-    const reading: Reading = { revision: revision ?? 0, version: version ?? 0, xid, server, ...asked };
-    if (held !== undefined && held.revision === reading.revision) return restamped(held, reading);
-    if (reading.version === 0) return entryOf(reading, undefined, 0);
-    const record = checked(key, reading.version, body, checksum);
-    if (record instanceof AdapterCorruptError) return record;
-    this.loads++;
-    return entryOf(reading, record, updatedAt ?? 0);
+    const entry = entryOfRow(key, held, row, asked);
+    if (!(entry instanceof AdapterCorruptError) && bringsBody(entry, held)) this.loads++;
+    return entry;
   }
 
   async #saveWithUser(userId: string, save: (session: Session) => Promise<sql.SaveRow>): Promise<sql.SaveRow> {
@@ -255,29 +251,6 @@ class NothingSaved extends Error {
     super('nothing saved');
     this.row = row;
   }
-}
-
-/** The body if it is this user's and what was saved; its fault, with whose body it is, otherwise. */
-export function checked(
-  key: Key,
-  version: number,
-  body: sql.BodyColumn,
-  checksum: number | null,
-): AdapterRecord | AdapterCorruptError {
-  const where = `'${key.adapterName}' version ${version} of user ${key.userId}`;
-  if (body === null) return new AdapterCorruptError('its head names a version that has no row', { where });
-  if (body instanceof AdapterCorruptError) {
-    const { reason, offset } = body;
-    return new AdapterCorruptError(reason, { where, cause: body, ...(offset === undefined ? {} : { offset }) });
-  }
-  if (body.userId !== key.userId) {
-    return new AdapterCorruptError('the user id inside the bytes is not the one asked for', { where, offset: 8 });
-  }
-  // A second look at the bytes, of 2 µs: while they were copied the column behind them was not yet read.
-  if (checksum !== null && crc32c(body.bytes) !== checksum) {
-    return new AdapterCorruptError('the checksum does not match', { where });
-  }
-  return body;
 }
 
 function names(key: Key): [string, string] {

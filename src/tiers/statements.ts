@@ -7,7 +7,7 @@ import { decodeRecord } from '../adapter/codec.js';
 import type { AdapterRecord } from '../adapter/record.js';
 import { AdapterCorruptError } from '../errors.js';
 import { statement } from '../postgres/database.js';
-import { SERVER_ID } from '../postgres/server-id.js';
+import { PRIMARY_ID, SERVER_ID } from '../postgres/server-id.js';
 import { columnTypes } from '../postgres/wire.js';
 
 /** A bytea read as an adapter while its bytes are still in the socket's buffer: one copy, into aligned memory. */
@@ -21,6 +21,7 @@ export const RECORDS = columnTypes((raw): AdapterRecord | AdapterCorruptError =>
 });
 
 const SEEN = `pg_snapshot_xmin(pg_current_snapshot()), ${SERVER_ID}`;
+const SEEN_BY_STANDBY = `pg_snapshot_xmin(pg_current_snapshot()), ${PRIMARY_ID}`;
 const NEXT_REVISION = 'greatest(h.revision + 1, (extract(epoch from clock_timestamp()) * 1000000)::int8)';
 
 /** Null where there is no row, or the caller holds it already. */
@@ -36,31 +37,35 @@ export type LoadRow = [
   body: BodyColumn,
   /** CRC-32C of the body; null where its writer computed none. */
   checksum: number | null,
-  ...StampColumns,
+  xid: number,
+  /** Null of a replica that is no standby. */
+  server: number | null,
 ];
 
-/** $1 user, $2 name, $3 revision whose body the caller holds (-1: none). Always one row. */
-export const LOAD = statement(
-  'load',
-  `select h.revision, h.latest_version, b.updated_at, b.weights, b.checksum, ${SEEN}
+/** seen: what says whose picture this is, as two columns. */
+const load = (seen: string) => `
+  select h.revision, h.latest_version, b.updated_at, b.weights, b.checksum, ${seen}
    from (select $1::uuid as user_id, $2::varchar as adapter_name) k
    left join lora_adapter_heads h on h.user_id = k.user_id and h.adapter_name = k.adapter_name
    left join lora_adapters b on b.user_id = h.user_id and b.adapter_name = h.adapter_name
-     and b.version = h.latest_version and h.revision <> $3::int8`,
-  RECORDS,
-);
+     and b.version = h.latest_version and h.revision <> $3::int8`;
 
-/** LOAD for many: arrays of the same three. One row each, in order, all of one snapshot. */
-export const LOAD_MANY = statement(
-  'load_many',
-  `select h.revision, h.latest_version, b.updated_at, b.weights, b.checksum, ${SEEN}
+const loadMany = (seen: string) => `
+  select h.revision, h.latest_version, b.updated_at, b.weights, b.checksum, ${seen}
    from unnest($1::uuid[], $2::varchar[], $3::int8[]) with ordinality as k(user_id, adapter_name, known, position)
    left join lora_adapter_heads h on h.user_id = k.user_id and h.adapter_name = k.adapter_name
    left join lora_adapters b on b.user_id = h.user_id and b.adapter_name = h.adapter_name
      and b.version = h.latest_version and h.revision <> k.known
-   order by k.position`,
-  RECORDS,
-);
+   order by k.position`;
+
+/** $1 user, $2 name, $3 revision whose body the caller holds (-1: none). Always one row. */
+export const LOAD = statement('load', load(SEEN), RECORDS);
+/** LOAD for many: arrays of the same three. One row each, in order, all of one snapshot. */
+export const LOAD_MANY = statement('load_many', loadMany(SEEN), RECORDS);
+
+/** The same two of a standby. The server is the primary whose picture it shows; null: it is no standby. */
+export const REPLICA_LOAD = statement('replica_load', load(SEEN_BY_STANDBY), RECORDS);
+export const REPLICA_LOAD_MANY = statement('replica_load_many', loadMany(SEEN_BY_STANDBY), RECORDS);
 
 /** $1 user, $2 name, $3 version. */
 export const LOAD_VERSION = statement(

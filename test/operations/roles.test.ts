@@ -99,8 +99,8 @@ afterAll(() => server?.stop());
 
 describe('lora_owner', () => {
   test('migrates up, down and up again, and the scripts may be run again', async () => {
-    expect(await migrate({ postgres: urlOf('lora_owner'), direction: 'down' })).toEqual(['004_checksums']);
-    expect(await migrate({ postgres: urlOf('lora_owner') })).toEqual(['004_checksums']);
+    expect(await migrate({ postgres: urlOf('lora_owner'), direction: 'down' })).toEqual(['005_primary']);
+    expect(await migrate({ postgres: urlOf('lora_owner') })).toEqual(['005_primary']);
     await asAdmin(roles);
     await withClient(urlOf('lora_owner'), (client) => client.query(grants));
   });
@@ -216,7 +216,7 @@ describe.each(['lora_app', 'lora_reader'] as const)('%s', (role) => {
 
   test('reads which migrations were applied, and without that right still whether the schema is right', async () => {
     const granted = await migrationStatus({ postgres: urlOf(role) });
-    expect(granted).toMatchObject({ recorded: true, migrations: [{ appliedAt: expect.any(Date) }, {}, {}, {}] });
+    expect(granted).toMatchObject({ recorded: true, migrations: [{ appliedAt: expect.any(Date) }, {}, {}, {}, {}] });
     await asAdmin(`revoke select on lora_store_migrations from ${role}`);
     const { recorded, problem } = await migrationStatus({ postgres: urlOf(role) });
     expect({ recorded, problem }).toEqual({ recorded: false, problem: undefined });

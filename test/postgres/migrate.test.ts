@@ -9,7 +9,7 @@ import { withClient } from '../support/template.js';
 import { dumpSchema } from './support/dump.js';
 import { applyFiles, waysToApply } from './support/migration-files.js';
 
-const ALL = ['001_users', '002_lora_adapters', '003_adapter_heads', '004_checksums'];
+const ALL = ['001_users', '002_lora_adapters', '003_adapter_heads', '004_checksums', '005_primary'];
 
 let database: TestDatabase;
 let postgres: string;
@@ -62,8 +62,8 @@ describe('migrate', () => {
     expect(schema).toBe(await goldenSchema());
     expect(await migrate({ postgres })).toEqual([]);
 
-    expect(await migrate({ postgres, direction: 'down' })).toEqual(['004_checksums']);
-    expect(await migrate({ postgres, direction: 'down', count: 9 })).toEqual(ALL.slice(0, 3).reverse());
+    expect(await migrate({ postgres, direction: 'down' })).toEqual(['005_primary']);
+    expect(await migrate({ postgres, direction: 'down', count: 9 })).toEqual(ALL.slice(0, -1).reverse());
     expect(await schemaOf(postgres)).toBe('');
     expect(await migrate({ postgres, direction: 'down' })).toEqual([]);
 
@@ -100,7 +100,7 @@ describe('migrate', () => {
         .then(() => client.query('select latest_version from lora_adapter_heads')),
     );
     expect(rows).toEqual([{ latest_version: 1 }]);
-    expect(await migrate({ postgres: tenant, direction: 'down', count: 4 })).toEqual([...ALL].reverse());
+    expect(await migrate({ postgres: tenant, direction: 'down', count: 9 })).toEqual([...ALL].reverse());
   });
 
   test("leaves a caller's pool open, and gives its client back", async () => {

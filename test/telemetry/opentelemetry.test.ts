@@ -16,9 +16,10 @@ import { proxyTo } from '../storage/faults/support.js';
 import { messagesOf } from '../support/messages.js';
 import { smallAdapter, useStorage } from '../support/storage.js';
 import { waitFor } from '../support/wait.js';
-import { live } from './life.js';
+import { useLife } from './life.js';
 
 const bench = useStorage();
+const live = useLife(bench);
 
 beforeAll(() => void context.setGlobalContextManager(new AsyncLocalStorageContextManager().enable()));
 afterAll(() => context.disable());
@@ -59,7 +60,7 @@ async function saved(): Promise<string> {
 
 test('every metric of the list is exported once all has happened that it tells of, and no other', async () => {
   const { providers, metrics } = sdk();
-  await live(bench, (storage) => instrument(storage, providers));
+  await live((storage) => instrument(storage, providers));
   const exported = await metrics();
   const described = exported.map(({ descriptor: { name, unit, description } }) => ({ name, unit, description }));
   const listed = METRICS.map(({ name, unit, description }) => ({ name, unit, description }));

@@ -7,9 +7,10 @@ import { collectMetrics, exposedMetrics } from '../../src/telemetry/prometheus.j
 import { messagesOf } from '../support/messages.js';
 import { smallAdapter, useStorage } from '../support/storage.js';
 import { waitFor } from '../support/wait.js';
-import { live } from './life.js';
+import { useLife } from './life.js';
 
 const bench = useStorage();
+const live = useLife(bench);
 
 /** The series of a metric, as `value labels` would be in the text. */
 async function series(register: Registry, name: string, suffix = '') {
@@ -33,7 +34,7 @@ async function valuesOf(register: Registry, name: string, labels: Record<string,
 
 test('every metric of the list has series once all has happened that it tells of, and there is no other', async () => {
   const register = new Registry();
-  const node = await live(bench, (storage) => collectMetrics(storage, { register }));
+  const node = await live((storage) => collectMetrics(storage, { register }));
   const scraped = await register.getMetricsAsJSON();
   expect(scraped.map(({ name }) => name).sort()).toEqual(exposedMetrics.map(({ name }) => name).sort());
   for (const { name, type, help, values } of scraped as unknown as {
@@ -57,7 +58,7 @@ test('every metric of the list has series once all has happened that it tells of
 
 test('no series has a label, or a value of one, that the list does not know', async () => {
   const register = new Registry();
-  await live(bench, (storage) => collectMetrics(storage, { register }));
+  await live((storage) => collectMetrics(storage, { register }));
   for (const { name, labels } of exposedMetrics) {
     for (const { labels: its } of await series(register, name)) {
       const { le, ...own } = its;
@@ -218,7 +219,7 @@ test('durations of outages begin with a zero for each part: the first one has so
   collectMetrics(await bench.open({ redis: false }), { register, labels: { storage: 'a' } });
   const counts = await series(register, 'lora_store_outage_duration_seconds', '_count');
   expect(counts).toEqual(
-    ['redis', 'postgres', 'bus', 'change-feed'].map((part) => ({ value: 0, labels: { storage: 'a', part } })),
+    ['redis', 'postgres', 'replica', 'bus', 'change-feed'].map((part) => ({ value: 0, labels: { storage: 'a', part } })),
   );
 });
 

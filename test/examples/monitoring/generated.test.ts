@@ -9,9 +9,10 @@ import { LOAD_FAILURES } from '../../../src/storage/outcomes.js';
 import { collectMetrics, exposedMetrics } from '../../../src/telemetry/prometheus.js';
 import { root } from '../../support/root.js';
 import { useStorage } from '../../support/storage.js';
-import { live } from '../../telemetry/life.js';
+import { useLife } from '../../telemetry/life.js';
 
 const bench = useStorage();
+const live = useLife(bench);
 const directory = join(root, 'examples', 'monitoring');
 
 /** Every expression in a file, wherever it stands. */
@@ -46,7 +47,7 @@ test('npm run monitoring writes what is committed', async () => {
 
 test('whatever they ask for, a storage that has loaded, saved and lost a tier has emitted', async () => {
   const register = new Registry();
-  const node = await live(bench, (storage) => collectMetrics(storage, { register }));
+  const node = await live((storage) => collectMetrics(storage, { register }));
   const scraped = new Set(
     (await register.metrics())
       .split('\n')

@@ -4,7 +4,7 @@
  * fsync is off: the tests kill processes, not machines, and what a killed postmaster wrote is in the kernel's hands
  * already, so it is there after a restart. Everything else that decides what a transaction sees stays at its default.
  */
-import { writeFileSync } from 'node:fs';
+import { chownSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import pg from 'pg';
 import { Daemon } from './daemon.js';
@@ -42,6 +42,65 @@ export async function startLocalPostgres(recipe: BinaryRecipe, settings: ServerS
     url: (port) => postgresUrl(port),
     greet: greetPostgres,
   });
+}
+
+/**
+ * A standby of `primary`, which is one of these: begun with a copy of its files, kept in step by streaming. What a session
+ * there sees is decided by `pg_wal_replay_pause()`, too. settings: of postgresql.conf.
+ */
+export async function startLocalStandby(
+  recipe: BinaryRecipe,
+  primary: OwnServer,
+  settings: ServerSettings = {},
+): Promise<OwnServer> {
+  const daemon = new Daemon('standby', unprivileged());
+  const env = recipe.libraryPath === undefined ? {} : { LD_LIBRARY_PATH: recipe.libraryPath };
+  const data = join(daemon.home, 'data');
+  try {
+    await copyCluster(daemon, primary.url, data);
+  } catch (error) {
+    await daemon.stop();
+    throw error;
+  }
+  const { user, password } = postgresLogin;
+  const conninfo = `host=127.0.0.1 port=${primary.port} user=${user} password=${password}`;
+  const standby = { primary_conninfo: conninfo, wal_retrieve_retry_interval: '100ms' };
+  return await startLocalServer(daemon, {
+    executable: join(recipe.directory, recipe.executable),
+    env,
+    args: (port) => [
+      ...['-D', data, '-p', String(port)],
+      ...settingsAsArguments({ ...postgresTestSettings, ...standby, ...settings }),
+    ],
+    url: (port) => postgresUrl(port),
+    greet: greetPostgres,
+  });
+}
+
+/** An online backup, by a session that stays for as long as the files are copied. */
+async function copyCluster(daemon: Daemon, url: string, data: string): Promise<void> {
+  const client = new pg.Client({ connectionString: url });
+  await client.connect();
+  try {
+    const { rows } = await client.query(
+      `select current_setting('data_directory') as source, current_setting('server_version_num')::int as version`,
+    );
+    const [{ source, version }] = rows;
+    const [begin, end] =
+      version >= 150_000
+        ? [`pg_backup_start('standby', true)`, 'pg_backup_stop(false)']
+        : [`pg_start_backup('standby', true, false)`, 'pg_stop_backup(false, false)'];
+    await client.query(`select ${begin}`);
+    await daemon.run('/bin/cp', ['-a', source, data]);
+    const stopped = await client.query(`select labelfile from ${end}`);
+    for (const file of ['postmaster.pid', 'postmaster.opts']) rmSync(join(data, file), { force: true });
+    writeFileSync(join(data, 'backup_label'), stopped.rows[0].labelfile);
+    writeFileSync(join(data, 'standby.signal'), '');
+    const { uid, gid } = statSync(data);
+    for (const file of ['backup_label', 'standby.signal']) chownSync(join(data, file), uid, gid);
+  } finally {
+    await client.end();
+  }
 }
 
 /** Logging in takes a password, so that tests can come with a wrong one. */

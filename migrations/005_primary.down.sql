@@ -1,0 +1,9 @@
+-- A table of that name that was there before is not ours to drop.
+do $migration$
+begin
+  if obj_description(to_regclass(format('%I.lora_store_primary', current_schema())))
+     = 'lora-store: added by migration 005' then
+    drop table lora_store_primary;
+  end if;
+end
+$migration$;

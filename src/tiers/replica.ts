@@ -1,0 +1,169 @@
+/**
+ * One read replica: a standby of the primary. What it says may be old, and is for coherence to judge; whether it is asked
+ * at all is decided here: while it answers, and shows a picture that may count.
+ */
+
+import type { Key } from '../coherence/key.js';
+import { AdapterCorruptError, StorageOverloadedError } from '../errors.js';
+import { type Database, type PoolState, statement } from '../postgres/database.js';
+import { BusyPoolError } from '../postgres/failure.js';
+import { PRIMARY_ID } from '../postgres/server-id.js';
+import type { Entry } from './entry.js';
+import { bringsBody, entryOfRow } from './row.js';
+import * as sql from './statements.js';
+
+/**
+ * up: it is asked. behind: it answers, but what it shows is older than what the change feed covers, is of another primary,
+ * or the change feed is down. down: it does not answer, or is no standby.
+ */
+export type ReplicaState = 'up' | 'behind' | 'down';
+
+export interface ReplicaStats {
+  /** host:port/database */
+  readonly target: string;
+  readonly state: ReplicaState;
+  /** Of what the primary has committed and this one does not show yet; undefined: not known. */
+  readonly lagMs: number | undefined;
+  /** Bodies fetched. */
+  readonly loads: number;
+  /** Answers that did not count, so that the primary was asked as well. */
+  readonly refused: number;
+  readonly errors: number;
+  readonly pool: PoolState;
+}
+
+export interface ReplicaParts {
+  /** Whether a picture with this stamp may count: Coherence.covers. */
+  readonly covers: (server: number, xid: number) => boolean;
+  readonly degraded: (cause: Error) => void;
+  readonly recovered: (afterMs: number) => void;
+  readonly corrupt: (key: Key, reason: string) => void;
+}
+
+type Look = [standby: boolean, server: number | null, xid: number, lagMs: number | null];
+
+/** What is replayed is compared by time: of what was received nothing is missing, or it is as old as what was replayed last. */
+const LOOK = statement(
+  'replica_look',
+  `select pg_is_in_recovery(), ${PRIMARY_ID}, pg_snapshot_xmin(pg_current_snapshot()),
+     case when pg_last_wal_receive_lsn() = pg_last_wal_replay_lsn()
+         and exists (select from pg_stat_wal_receiver where pid is not null) then 0
+       else greatest(0, extract(epoch from clock_timestamp() - pg_last_xact_replay_timestamp()) * 1000) end::float8`,
+);
+
+/** It cannot say when that was, nor was it this node's ear that heard it. */
+const ASKED = { verifiedAt: Number.NEGATIVE_INFINITY, era: 0 };
+
+export class Replica {
+  readonly #database: Database;
+  readonly #parts: ReplicaParts;
+  #state: ReplicaState = 'down';
+  #lagMs: number | undefined;
+  #looking: Promise<void> | undefined;
+  #downSince: number | undefined;
+  #loads = 0;
+  #refused = 0;
+  #errors = 0;
+
+  constructor(database: Database, parts: ReplicaParts) {
+    this.#database = database;
+    this.#parts = parts;
+  }
+
+  get state(): ReplicaState {
+    return this.#state;
+  }
+
+  get stats(): ReplicaStats {
+    const { target, pool } = this.#database;
+    const counts = { loads: this.#loads, refused: this.#refused, errors: this.#errors };
+    return { target, state: this.#state, lagMs: this.#lagMs, ...counts, pool };
+  }
+
+  /** What it shows of each key, `held` where that is of the same revision; undefined: it did not say. Never rejects. */
+  async load(keys: readonly Key[], held: readonly (Entry | undefined)[]): Promise<(Entry | undefined)[]> {
+    try {
+      const rows = await this.#ask(keys, held);
+      return keys.map((key, i) => this.#entry(key, held[i], rows[i] as sql.LoadRow));
+    } catch (error) {
+      this.#fail(error as Error);
+      return keys.map(() => undefined);
+    }
+  }
+
+  /** An answer that was to count did not. */
+  refuse(): void {
+    this.#refused++;
+  }
+
+  /** Looks how it is, and takes it into rotation or out of it. Never rejects; one look at a time. */
+  look(): Promise<void> {
+    this.#looking ??= this.#look().finally(() => {
+      this.#looking = undefined;
+    });
+    return this.#looking;
+  }
+
+  async close(): Promise<void> {
+    await this.#looking;
+    await this.#database.close();
+  }
+
+  async #look(): Promise<void> {
+    try {
+      const [row] = await this.#database.read<Look>(LOOK, []);
+      const [standby, server, xid, lagMs] = row as Look;
+      if (!standby)
+        throw new Error(`${this.#database.target} is no standby: name it as postgres.primary, or leave it out`);
+      this.#lagMs = lagMs ?? undefined;
+      this.#seen(server, xid);
+    } catch (error) {
+      this.#fail(error as Error);
+    }
+  }
+
+  async #ask(keys: readonly Key[], held: readonly (Entry | undefined)[]): Promise<sql.LoadRow[]> {
+    const [key] = keys;
+    if (keys.length === 1 && key !== undefined) {
+      const values = [key.userId, key.adapterName, held[0]?.revision ?? -1];
+      return await this.#database.read<sql.LoadRow>(sql.REPLICA_LOAD, values);
+    }
+    return await this.#database.read<sql.LoadRow>(sql.REPLICA_LOAD_MANY, [
+      keys.map(({ userId }) => userId),
+      keys.map(({ adapterName }) => adapterName),
+      held.map((entry) => entry?.revision ?? -1),
+    ]);
+  }
+
+  #entry(key: Key, held: Entry | undefined, row: sql.LoadRow): Entry | undefined {
+    const entry = entryOfRow(key, held, row, ASKED);
+    if (entry instanceof AdapterCorruptError) {
+      // The primary is asked next, and may hold it whole.
+      this.#errors++;
+      this.#parts.corrupt(key, `on the replica ${this.#database.target}: ${entry.reason}`);
+      return undefined;
+    }
+    if (bringsBody(entry, held)) this.#loads++;
+    this.#seen(entry.server, entry.xid);
+    return entry;
+  }
+
+  #seen(server: number | null, xid: number): void {
+    this.#state = this.#parts.covers(server ?? 0, xid) ? 'up' : 'behind';
+    if (this.#downSince === undefined) return;
+    this.#parts.recovered(performance.now() - this.#downSince);
+    this.#downSince = undefined;
+  }
+
+  /** One failure is enough: there is the primary, and the next look is not far. */
+  #fail(error: Error): void {
+    this.#errors++;
+    // All its connections are taken, by calls of ours: that says nothing about it.
+    if (error instanceof BusyPoolError || error instanceof StorageOverloadedError) return;
+    this.#state = 'down';
+    this.#lagMs = undefined;
+    if (this.#downSince !== undefined) return;
+    this.#downSince = performance.now();
+    this.#parts.degraded(error);
+  }
+}

@@ -1,0 +1,46 @@
+/** The read replicas of a storage: each load goes to the next of those in rotation; the others are looked after until they return. */
+import type { Replica, ReplicaStats } from './replica.js';
+
+/** Between two looks at each. */
+const LOOK_EVERY_MS = 1000;
+
+export class Replicas {
+  readonly #all: readonly Replica[];
+  #turn = 0;
+  #timer: NodeJS.Timeout | undefined;
+
+  constructor(all: readonly Replica[]) {
+    this.#all = all;
+  }
+
+  /** Resolves once each has answered or failed to. */
+  async start(): Promise<void> {
+    this.#timer = setInterval(() => this.look(), LOOK_EVERY_MS);
+    this.#timer.unref();
+    await this.look();
+  }
+
+  get stats(): ReplicaStats[] {
+    return this.#all.map(({ stats }) => stats);
+  }
+
+  /** The one whose turn it is; undefined: none can give an answer that counts. */
+  next(): Replica | undefined {
+    for (let tried = 0; tried < this.#all.length; tried++) {
+      this.#turn = (this.#turn + 1) % this.#all.length;
+      const replica = this.#all[this.#turn];
+      if (replica?.state === 'up') return replica;
+    }
+    return undefined;
+  }
+
+  async close(): Promise<void> {
+    clearInterval(this.#timer);
+    await Promise.all(this.#all.map((replica) => replica.close()));
+  }
+
+  /** Looks how each is. Never rejects. */
+  async look(): Promise<void> {
+    await Promise.all(this.#all.map((replica) => replica.look()));
+  }
+}

@@ -1,0 +1,317 @@
+/**
+ * Read replicas on real streaming replication, replay paused on purpose: what a standby shows is served while it may count,
+ * and never when the primary has committed something newer that this node could know of.
+ */
+import { randomUUID } from 'node:crypto';
+import { Registry } from 'prom-client';
+import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
+import type { LoRAStorageOptions } from '../../src/options.js';
+import { migrate } from '../../src/postgres/migrate.js';
+import { LoRAStorage } from '../../src/storage/lora-storage.js';
+import { collectMetrics } from '../../src/telemetry/prometheus.js';
+import { type FaultProxy, startProxy } from '../support/proxy.js';
+import { redisNamespace, redisUrl } from '../support/redis.js';
+import { type ReplicatedServer, TestReplication } from '../support/replication.js';
+import { smallAdapter } from '../support/storage.js';
+import { waitFor } from '../support/wait.js';
+
+let replication: TestReplication;
+let primary: ReplicatedServer;
+let standby: ReplicatedServer;
+let opened: LoRAStorage[] = [];
+
+beforeAll(async () => {
+  replication = await TestReplication.start();
+  ({ primary } = replication);
+  await migrate({ postgres: primary.url });
+  standby = await replication.standby();
+});
+afterAll(() => replication?.stop());
+afterEach(async () => {
+  await Promise.all(opened.map((node) => node.close()));
+  opened = [];
+  await standby.resumeReplay();
+});
+
+interface Lost {
+  readonly standby: ReplicatedServer;
+  readonly proxy: FaultProxy;
+}
+
+type Replicas = { primary?: string; replicas?: string[] };
+
+/** A node without Redis that reads from the standby. */
+async function open(
+  { primary: first = primary.url, replicas = [standby.url] }: Replicas = {},
+  options: LoRAStorageOptions = {},
+): Promise<LoRAStorage> {
+  const patience = { redisTimeoutMs: 5000, maxStalenessMs: 5000, postgresTimeoutMs: 20_000 };
+  const node = await LoRAStorage.open({
+    postgres: { primary: first, replicas },
+    redis: false,
+    createMissingUsers: true,
+    ...patience,
+    ...options,
+  });
+  opened.push(node);
+  return node;
+}
+
+/** Open, and its replica in rotation: it has caught up with what the change feed covers. */
+async function reading(options: LoRAStorageOptions = {}): Promise<LoRAStorage> {
+  const node = await open({}, options);
+  await inRotation(node);
+  return node;
+}
+
+const replicaOf = (node: LoRAStorage) => node.cacheStats().replicas[0] ?? expect.fail('it has no replica');
+const looked = (node: LoRAStorage) => node.health().then(() => replicaOf(node));
+const inRotation = (node: LoRAStorage) =>
+  waitFor(async () => (await node.health()).replicas?.every((state) => state === 'up'));
+const writer = () => open({ replicas: [] });
+
+/** Saved by somebody else, and shown by the standby. */
+async function known(seed = 1): Promise<string> {
+  const userId = randomUUID();
+  await (await writer()).saveAdapter(smallAdapter(userId, seed));
+  await replication.caughtUp(standby);
+  return userId;
+}
+
+async function versionAt(node: LoRAStorage, userId: string): Promise<number | string> {
+  return await node.loadAdapterInfo(userId).then(
+    ({ version }) => version,
+    ({ code }) => code,
+  );
+}
+
+describe('a replica that is in step', () => {
+  test('answers loads, one and many, of what there is and what there is not; the primary is not asked', async () => {
+    const [one, two, none] = [await known(1), await known(2), randomUUID()];
+    const node = await reading({ memory: false });
+    expect(await node.loadAdapterInfo(one)).toMatchObject({ version: 1, tier: 'postgres', stale: false });
+    expect(await versionAt(node, none)).toBe('ADAPTER_NOT_FOUND');
+    const many = await node.loadAdapters([{ userId: two }, { userId: none }, { userId: one }]);
+    expect(many).toMatchObject([{ userId: two }, undefined, { userId: one }]);
+    expect(node.cacheStats().postgres).toMatchObject({ loads: 0, errors: 0 });
+    expect(replicaOf(node)).toMatchObject({ state: 'up', loads: 3, refused: 0, errors: 0 });
+  });
+
+  test('fills memory and Redis as the primary does', async () => {
+    const userId = await known();
+    const shared = { redis: redisUrl(), namespace: redisNamespace() };
+    const node = await reading(shared);
+    await node.loadAdapter(userId);
+    expect(await node.loadAdapterInfo(userId)).toMatchObject({ tier: 'memory' });
+    const other = await open({ replicas: [] }, { ...shared, memory: false });
+    await waitFor(async () => (await other.loadAdapterInfo(userId)).tier === 'redis');
+    expect(node.cacheStats()).toMatchObject({ postgres: { loads: 0 }, redis: { misses: 1, errors: 0, fenced: 0 } });
+  });
+
+  test('two of them take turns', async () => {
+    const users = await Promise.all([1, 2, 3, 4].map((seed) => known(seed)));
+    const second = await replication.standby();
+    const node = await open({ replicas: [standby.url, second.url] }, { memory: false });
+    await inRotation(node);
+    for (const userId of users) await node.loadAdapter(userId);
+    expect(node.cacheStats().replicas.map(({ loads }) => loads)).toEqual([2, 2]);
+    await second.stop();
+  });
+});
+
+describe('a replica whose replay is paused', () => {
+  test('a node that was opened after a save asks the primary, though it has heard of nothing', async () => {
+    const userId = await known();
+    await standby.pauseReplay();
+    await (await writer()).saveAdapter(smallAdapter(userId, 2));
+    const node = await open();
+    expect(await versionAt(node, userId)).toBe(2);
+    expect(replicaOf(node)).toMatchObject({ state: 'behind', loads: 0 });
+    await standby.resumeReplay();
+    await inRotation(node);
+  });
+
+  test.each<[string, (node: LoRAStorage, userId: string) => Promise<unknown>, number | string]>([
+    ['this node saves', (node, userId) => node.saveAdapter(smallAdapter(userId, 2)), 2],
+    ['this node deletes', (node, userId) => node.deleteAdapter(userId), 'ADAPTER_NOT_FOUND'],
+    ['this node rolls back', (node, userId) => node.rollbackAdapter(userId, 'default', 1), 2],
+  ])('%s: it reads what it wrote', async (_, write, expected) => {
+    const [userId, other] = [await known(), await known()];
+    const node = await reading({ memory: false });
+    await standby.pauseReplay();
+    await write(node, userId);
+    for (let times = 0; times < 3; times++) expect(await versionAt(node, userId)).toBe(expected);
+    expect(replicaOf(node).refused).toBe(3);
+    // What the standby shows of others still counts.
+    expect(await versionAt(node, other)).toBe(1);
+    expect(replicaOf(node)).toMatchObject({ state: 'up', refused: 3 });
+  });
+
+  const insert = `insert into lora_adapters (user_id, version, weights, size_bytes)
+    select user_id, version + 1, weights, size_bytes from lora_adapters where user_id = $1`;
+  test.each<[string, (userId: string) => Promise<unknown>, number | string]>([
+    ['another node saves', async (userId) => (await writer()).saveAdapter(smallAdapter(userId, 2)), 2],
+    ['another node deletes', async (userId) => (await writer()).deleteAdapter(userId), 'ADAPTER_NOT_FOUND'],
+    ['somebody inserts in psql', (userId) => primary.sql(insert, [userId]), 2],
+    ['the user is deleted', (userId) => primary.sql('delete from users where id = $1', [userId]), 'ADAPTER_NOT_FOUND'],
+  ])('%s: once that was heard, the old version is never seen again', async (_, write, expected) => {
+    const userId = await known();
+    const node = await reading();
+    expect(await versionAt(node, userId)).toBe(1);
+    await standby.pauseReplay();
+    await write(userId);
+    await waitFor(async () => (await versionAt(node, userId)) === expected);
+    const late = await open({}, { memory: false });
+    for (const each of [node, late]) expect(await versionAt(each, userId)).toBe(expected);
+    expect(await standby.sql('select version from lora_adapters where user_id = $1', [userId])).toEqual([
+      { version: 1 },
+    ]);
+  });
+
+  test('more changed than was told: it is not asked until it shows all of that', async () => {
+    const userId = await known();
+    const node = await reading({ memory: false });
+    await standby.pauseReplay();
+    await primary.sql(`insert into users select gen_random_uuid() from generate_series(1, 200)`);
+    await primary.sql(
+      `insert into lora_adapters (user_id, version, weights, size_bytes)
+       select id, 9, (select weights from lora_adapters where user_id = $1), 0 from users`,
+      [userId],
+    );
+    await waitFor(async () => (await versionAt(node, userId)) === 9);
+    await waitFor(() => replicaOf(node).state === 'behind');
+    await standby.resumeReplay();
+    await inRotation(node);
+    expect(await versionAt(node, userId)).toBe(9);
+  });
+
+  test('how far it is behind is told, in the metrics too, and that it is not any more', async () => {
+    const node = await reading();
+    const registry = new Registry();
+    const stop = collectMetrics(node, { register: registry });
+    const told = async (metric: string) =>
+      Number(new RegExp(`^${metric} (\\S+)`, 'm').exec(await registry.metrics())?.[1]);
+    expect(await told('lora_store_replica_lag_seconds')).toBe(0);
+    await standby.pauseReplay();
+    const writing = await writer();
+    await writing.saveAdapter(smallAdapter(randomUUID()));
+    await waitFor(() => looked(node).then(({ lagMs = 0 }) => lagMs > 0));
+    expect(await told('lora_store_replica_lag_seconds')).toBeGreaterThan(0);
+    await standby.resumeReplay();
+    await waitFor(() => looked(node).then(({ lagMs }) => lagMs === 0));
+    stop();
+  });
+});
+
+describe('a replica that is lost', () => {
+  test.each<[string, (lost: Lost) => unknown, (lost: Lost) => unknown]>([
+    ['killed', ({ standby }) => standby.server.kill(), ({ standby }) => standby.server.restart()],
+    ['mute', ({ proxy }) => proxy.mute(), ({ proxy }) => proxy.heal()],
+    ['out of reach', ({ proxy }) => proxy.cut(), ({ proxy }) => proxy.heal()],
+  ])('%s: loads go on from the primary, it leaves rotation, and returns', async (_, lose, mend) => {
+    const users = [await known(1), await known(2), await known(3)] as const;
+    const lost = await replication.standby();
+    const proxy = await startProxy(lost.server.port);
+    const node = await open({ replicas: [proxy.url(lost.url)] }, { memory: false, postgresTimeoutMs: 5000 });
+    await inRotation(node);
+    const told: string[] = [];
+    for (const event of ['degraded', 'recovered'] as const) node.on(event, ({ tier }) => told.push(`${event} ${tier}`));
+    await lose({ standby: lost, proxy });
+    for (const userId of users) expect(await versionAt(node, userId)).toBe(1);
+    expect(replicaOf(node)).toMatchObject({ state: 'down', lagMs: undefined });
+    expect(node.cacheStats().postgres).toMatchObject({ loads: 3, errors: 0 });
+    expect(await node.health()).toMatchObject({ postgres: 'up', replicas: ['down'] });
+    await mend({ standby: lost, proxy });
+    await inRotation(node);
+    await node.loadAdapter(users[0]);
+    expect(replicaOf(node).loads).toBe(1);
+    expect(told).toEqual(['degraded replica', 'recovered replica']);
+    await node.close();
+    await Promise.all([lost.stop(), proxy.close()]);
+  });
+
+  test('is away from the start: the storage opens, and takes it in when it comes', async () => {
+    const lost = await replication.standby();
+    await lost.server.kill();
+    const userId = await known();
+    const node = await open({ replicas: [lost.url] });
+    expect(await node.health()).toMatchObject({ postgres: 'up', replicas: ['down'] });
+    expect(await versionAt(node, userId)).toBe(1);
+    await lost.server.restart();
+    await inRotation(node);
+    await lost.stop();
+  });
+});
+
+describe('a server that is no replica of this primary', () => {
+  /** Runs through transaction ids, so that the numbers of one server pass those of another. */
+  const passTime = (server: ReplicatedServer) =>
+    server.sql(`do $$ begin for i in 1..500 loop perform pg_current_xact_id(); commit; end loop; end $$`);
+
+  test('the standby of a primary that was replaced shows the past, under numbers from the future: it is not believed', async () => {
+    const userId = await known();
+    // The old primary has signed, and its standby shows it.
+    await reading();
+    const promoted = await replication.standby();
+    await promoted.promote();
+    const successor = await open({ primary: promoted.url, replicas: [] });
+    await successor.saveAdapter(smallAdapter(userId, 2));
+    await passTime(primary);
+    await replication.caughtUp(standby);
+
+    const node = await open({ primary: promoted.url });
+    const [horizon] = await promoted.sql<{ xid: string }>(
+      'select pg_snapshot_xmax(pg_current_snapshot())::text as xid',
+    );
+    const [shown] = await standby.sql<{ xid: string }>('select pg_snapshot_xmin(pg_current_snapshot())::text as xid');
+    expect(Number(shown?.xid)).toBeGreaterThan(Number(horizon?.xid));
+    expect(await versionAt(node, userId)).toBe(2);
+    expect(replicaOf(node)).toMatchObject({ state: 'behind', loads: 0 });
+
+    const follower = await replication.standby(promoted);
+    const reader = await open({ primary: promoted.url, replicas: [follower.url] });
+    await inRotation(reader);
+    expect(await versionAt(reader, userId)).toBe(2);
+    expect(replicaOf(reader)).toMatchObject({ state: 'up', loads: 1 });
+    await Promise.all([follower.stop(), promoted.stop()]);
+  });
+
+  test('a standby that was promoted under its readers, or a primary: it is left alone, and told of', async () => {
+    const userId = await known();
+    const promoted = await replication.standby();
+    const node = await open({ replicas: [promoted.url] }, { memory: false });
+    await inRotation(node);
+    const causes: string[] = [];
+    node.on('degraded', ({ tier, cause }) => causes.push(`${tier}: ${cause.message}`));
+    await promoted.promote();
+    await (await writer()).saveAdapter(smallAdapter(userId, 2));
+    await waitFor(async () => (await versionAt(node, userId)) === 2);
+    await waitFor(async () => (await node.health()).replicas?.[0] === 'down');
+    expect(causes).toEqual([expect.stringMatching(/^replica: 127\.0\.0\.1:\d+\/postgres is no standby: /)]);
+    expect(await versionAt(node, userId)).toBe(2);
+    await promoted.stop();
+  });
+});
+
+test('bytes that are bad on the replica are asked of the primary, and told of', async () => {
+  const userId = await known();
+  const node = await reading({ memory: false });
+  const reasons: string[] = [];
+  node.on('corrupt', ({ tier, reason }) => reasons.push(`${tier}: ${reason}`));
+  await primary.sql(`update lora_adapters set weights = set_byte(weights, 8, 0) where user_id = $1`, [userId]);
+  await replication.caughtUp(standby);
+  await expect(node.loadAdapter(userId)).rejects.toMatchObject({ code: 'ADAPTER_CORRUPT' });
+  expect(reasons).toEqual([
+    expect.stringMatching(/^postgres: on the replica \S+: /),
+    expect.stringMatching(/^postgres: /),
+  ]);
+  expect(replicaOf(node)).toMatchObject({ state: 'up', loads: 0, errors: 1 });
+});
+
+test('who may not say who the primary is does not open with replicas, and hears why', async () => {
+  await primary.sql(`create role unsigned login password 'unsigned'`);
+  await primary.sql('grant select on lora_adapters, lora_adapter_heads, users to unsigned');
+  const url = primary.url.replace(/\/\/[^@]*@/, '//unsigned:unsigned@');
+  await expect(open({ primary: url })).rejects.toThrow(/42501.*lora_store_primary.*docs\/sql\/grants\.sql/);
+  expect(await versionAt(await open({ primary: url, replicas: [] }), randomUUID())).toBe('ADAPTER_NOT_FOUND');
+});
