@@ -153,7 +153,7 @@ describe('the schema', () => {
       level: 'failure',
       mend: expect.stringMatching(/^cat .*\/migrations\/\*\.up\.sql \| psql/),
     });
-    await migrate({ postgres: bench.postgresUrl, direction: 'down', count: 2 });
+    await migrate({ postgres: bench.postgresUrl, direction: 'down', count: 3 });
     expect(await schema(patient())).toMatchObject({ level: 'failure', mend: 'npx lora-store migrate up' });
     await migrate({ postgres: bench.postgresUrl });
     expect((await schema(patient())).level).toBe('ok');

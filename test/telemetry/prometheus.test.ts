@@ -219,7 +219,10 @@ test('durations of outages begin with a zero for each part: the first one has so
   collectMetrics(await bench.open({ redis: false }), { register, labels: { storage: 'a' } });
   const counts = await series(register, 'lora_store_outage_duration_seconds', '_count');
   expect(counts).toEqual(
-    ['redis', 'postgres', 'replica', 'bus', 'change-feed'].map((part) => ({ value: 0, labels: { storage: 'a', part } })),
+    ['redis', 'postgres', 'replica', 'bus', 'change-feed'].map((part) => ({
+      value: 0,
+      labels: { storage: 'a', part },
+    })),
   );
 });
 
