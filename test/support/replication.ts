@@ -12,11 +12,15 @@ import { waitFor } from './wait.js';
 /** A server, and a session there as whoever may do anything. */
 export class ReplicatedServer {
   readonly server: OwnServer;
-  readonly #client: pg.Client;
+  #client: pg.Client;
 
-  constructor(server: OwnServer, client: pg.Client) {
+  private constructor(server: OwnServer, client: pg.Client) {
     this.server = server;
     this.#client = client;
+  }
+
+  static async of(server: OwnServer): Promise<ReplicatedServer> {
+    return new ReplicatedServer(server, await connected(server));
   }
 
   get url(): string {
@@ -45,6 +49,13 @@ export class ReplicatedServer {
     await this.sql('select pg_promote(true)');
   }
 
+  /** Killed, and started again on the same data. */
+  async restart(): Promise<void> {
+    await this.server.restart();
+    await this.#client.end().catch(() => undefined);
+    this.#client = await connected(this.server);
+  }
+
   async stop(): Promise<void> {
     await this.#client.end().catch(() => undefined);
     await this.server.stop();
@@ -66,12 +77,12 @@ export class TestReplication {
   static async start(): Promise<TestReplication> {
     const { recipe } = inject('servers').postgres;
     const local = recipe.kind === 'binary' ? recipe : await postgresFromApt(join(root, '.cache'));
-    return new TestReplication(local, await connected(await startLocalPostgres(local)));
+    return new TestReplication(local, await ReplicatedServer.of(await startLocalPostgres(local)));
   }
 
   /** A standby of the primary, or of another standby. */
   async standby(of: ReplicatedServer = this.primary): Promise<ReplicatedServer> {
-    const standby = await connected(await startLocalStandby(this.#recipe, of.server));
+    const standby = await ReplicatedServer.of(await startLocalStandby(this.#recipe, of.server));
     this.#servers.push(standby);
     return standby;
   }
@@ -93,10 +104,10 @@ export class TestReplication {
   }
 }
 
-async function connected(server: OwnServer): Promise<ReplicatedServer> {
+async function connected(server: OwnServer): Promise<pg.Client> {
   const client = new pg.Client({ connectionString: server.url });
   // A server that is killed takes it along.
   client.on('error', () => undefined);
   await client.connect();
-  return new ReplicatedServer(server, client);
+  return client;
 }
