@@ -117,7 +117,24 @@ export class LoadSteps<E extends Reading, S> {
     const coherence = this.#coherence;
     if (!coherence.admits(this.#key.id, entry) || !coherence.counts(entry, now)) return this.#askPostgres(now, entry);
     // It cannot say either when that was; the ear that covers it can.
-    return this.postgresAnswered({ ...entry, verifiedAt: coherence.knownLatestAt(entry) }, now);
+    const vouched = { ...entry, verifiedAt: coherence.knownLatestAt(entry) };
+    const { asking } = this.#state;
+    const tier = asking?.held?.revision === entry.revision ? asking.tier : 'postgres';
+    this.#memory?.put(this.#key, vouched);
+    return this.#serve(vouched, tier, 'postgres', now);
+  }
+
+  /**
+   * After a replica's answer was served: what Postgres has to say before Redis may have it. The key was claimed before the
+   * replica was asked, but what it shows may be from before that: a writer who has cleared the key since would find it there
+   * again. Undefined: nothing will be left in Redis.
+   */
+  settle(entry: E, now: number): AskPostgres<E> | undefined {
+    const { found } = this.#state;
+    if (found?.seen === undefined) return undefined;
+    const tier = found.entry?.revision === entry.revision ? 'redis' : 'postgres';
+    this.#state.asking = { do: 'ask postgres', held: entry, tier, asked: this.#coherence.ask(now) };
+    return this.#state.asking;
   }
 
   /** Keeps the entry in the tiers above, unless something newer was heard meanwhile. */

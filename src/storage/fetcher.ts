@@ -186,6 +186,26 @@ export class Fetcher {
         replica.refuse();
       }
     }
+    this.#parts.tasks.track(this.#settle(asking));
+  }
+
+  /** What replicas have answered reaches Redis when the primary has confirmed it: a few bytes for each, behind the caller's back. */
+  async #settle(asked: readonly Asking[]): Promise<void> {
+    const settling = asked.flatMap(({ key, steps, token, replicated }) => {
+      const asking = replicated && steps.settle(replicated.entry, performance.now());
+      return asking === undefined ? [] : [{ key, steps, token, asking }];
+    });
+    const [first] = settling;
+    if (first === undefined) return;
+    const keys = settling.map(({ key }) => key);
+    const held = settling.map(({ asking }) => asking.held);
+    // It tells callers nothing: where it fails, Redis goes without.
+    const entries = await this.#parts.postgres.loadMany(keys, held, first.asking.asked).catch(() => []);
+    for (const [i, { key, steps, token }] of settling.entries()) {
+      const entry = entries[i];
+      if (entry === undefined || entry instanceof AdapterCorruptError) this.#release(key, token);
+      else this.#leave(key, steps.postgresAnswered(entry, performance.now()));
+    }
   }
 
   /** The Postgres half: what it answers to those that ask, by key. */
@@ -226,17 +246,22 @@ export class Fetcher {
     return served;
   }
 
-  /** Postgres answered: counts whether what Redis held was of use, and leaves there what the steps say. */
+  /** Postgres or a replica answered: counts whether what Redis held was of use, and leaves there what the steps say. */
   #arrived(key: Key, asking: AskPostgres<Entry>, served: Serve<Entry, Buffer>): Loaded {
-    const { redis, tasks } = this.#parts;
-    const { entry, tier, leave } = served;
-    this.#serving(key, served);
-    if (redis === undefined) return served;
-    if (asking.tier === 'redis') {
-      if (tier === 'redis') redis.hits++;
+    const { redis } = this.#parts;
+    if (redis !== undefined && asking.tier === 'redis') {
+      if (served.tier === 'redis') redis.hits++;
       else if (asking.held !== undefined) redis.misses++;
     }
-    if (leave !== undefined) {
+    return this.#leave(key, served);
+  }
+
+  /** Leaves in Redis what the steps say. */
+  #leave(key: Key, served: Serve<Entry, Buffer>): Loaded {
+    const { redis, tasks } = this.#parts;
+    const { entry, leave } = served;
+    this.#serving(key, served);
+    if (redis !== undefined && leave !== undefined) {
       tasks.track(leave.how === 'restamp' ? redis.restamp(key, leave.seen, entry) : redis.fill(key, leave.seen, entry));
     }
     return served;

@@ -9,7 +9,7 @@
 import { describe, expect, test } from 'vitest';
 import type { Plan } from './walk/moves.js';
 import { OPERATIONS } from './walk/postgres-model.js';
-import { NO_FEED, NO_REDIS, PRODUCT, STALE } from './walk/rules.js';
+import { NO_FEED, NO_REDIS, PRODUCT, REPLICA, STALE } from './walk/rules.js';
 import { type Bounds, walk } from './walk/search.js';
 import { WEAKNESSES } from './walk/weaken.js';
 
@@ -36,6 +36,12 @@ const walks: Walk[] = [
   ['without a feed: a save, a load and any fault', { ...SAVE, rules: NO_FEED }, { loads: 1, writes: 1, faults: 1 }],
   ['without Redis: a save, a load and any fault', { ...SAVE, rules: NO_REDIS }, { loads: 1, writes: 1, faults: 1 }],
   [
+    'with a standby: a write of any kind against a load',
+    { ...ANY, rules: REPLICA },
+    { loads: 1, writes: 1, faults: 0 },
+  ],
+  ['with a standby: a save, a load and any fault', { ...SAVE, rules: REPLICA }, { loads: 1, writes: 1, faults: 1 }],
+  [
     'with Postgres away at any time: a save, a load and any fault',
     { ...SAVE, rules: STALE },
     { loads: 1, writes: 1, faults: 1 },
@@ -58,6 +64,12 @@ const longWalks: Walk[] = [
     { ...SAVE, rules: NO_FEED },
     { loads: 1, writes: 1, faults: 2 },
   ],
+  [
+    'with a standby: a save, a load and any two faults',
+    { ...SAVE, rules: REPLICA },
+    { loads: 1, writes: 1, faults: 2 },
+  ],
+  ['with a standby: two saves, a load and any fault', { ...SAVE, rules: REPLICA }, { loads: 1, writes: 2, faults: 1 }],
   [
     'without Redis: a save, a load and any two faults',
     { ...SAVE, rules: NO_REDIS },

@@ -3,6 +3,7 @@
  * and never when the primary has committed something newer that this node could know of.
  */
 import { randomUUID } from 'node:crypto';
+import pg from 'pg';
 import { Registry } from 'prom-client';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
 import type { LoRAStorageOptions } from '../../src/options.js';
@@ -101,7 +102,7 @@ describe('a replica that is in step', () => {
     expect(replicaOf(node)).toMatchObject({ state: 'up', loads: 3, refused: 0, errors: 0 });
   });
 
-  test('fills memory and Redis as the primary does', async () => {
+  test('fills memory; and Redis, once the primary has said in a few bytes that it may', async () => {
     const userId = await known();
     const shared = { redis: redisUrl(), namespace: redisNamespace() };
     const node = await reading(shared);
@@ -109,6 +110,7 @@ describe('a replica that is in step', () => {
     expect(await node.loadAdapterInfo(userId)).toMatchObject({ tier: 'memory' });
     const other = await open({ replicas: [] }, { ...shared, memory: false });
     await waitFor(async () => (await other.loadAdapterInfo(userId)).tier === 'redis');
+    // Of bodies the primary was asked for none.
     expect(node.cacheStats()).toMatchObject({ postgres: { loads: 0 }, redis: { misses: 1, errors: 0, fenced: 0 } });
   });
 
@@ -190,6 +192,25 @@ describe('a replica whose replay is paused', () => {
     expect(replicaOf(node).state).toBe('behind');
     await standby.resumeReplay();
     await inRotation(node);
+  });
+
+  test('a transaction that stays open on the primary may be missing from it: who opens meanwhile waits for its end', async () => {
+    const userId = await known();
+    const writing = new pg.Client({ connectionString: primary.url });
+    await writing.connect();
+    await writing.query('begin');
+    await writing.query(insert, [userId]);
+    // What ends later has a higher number than what is still open.
+    await known();
+    const node = await open({}, { memory: false });
+    await replication.caughtUp(standby);
+    expect(await looked(node)).toMatchObject({ state: 'behind', lagMs: expect.any(Number) });
+    expect(await versionAt(node, userId)).toBe(1);
+    await writing.query('commit');
+    await writing.end();
+    await inRotation(node);
+    expect(await versionAt(node, userId)).toBe(2);
+    expect(replicaOf(node).loads).toBe(1);
   });
 
   test('how far it is behind is told, in the metrics too, and that it is not any more', async () => {

@@ -4,7 +4,7 @@
  * neither the order of what arrives in any order nor which of the two nodes is A.
  */
 import { type Mark, Mixer } from './marks.js';
-import { OPERATIONS } from './postgres-model.js';
+import { OPERATIONS, xmin } from './postgres-model.js';
 import type { Rules } from './rules.js';
 import { type Flight, KEY, LEASE, type Node, type World, type Write } from './world.js';
 
@@ -13,6 +13,7 @@ export function digest(world: World, rules: Rules): Mark {
   const mix = new Mixer();
   for (const value of [pg.revision, pg.version, pg.versions.length, pg.nextXid, pg.lastDone]) mix.add(value);
   for (const xid of pg.active) mix.add(100 + xid);
+  if (rules.replica) for (const value of [world.replica.revision, xmin(world.replica)]) mix.add(value);
   mix.add(numberOf(redis?.seen));
   mix.add(copy === undefined ? -2 : numberOf(copy.value?.seen));
   for (const value of [world.loads, world.writes, world.faults, world.cleared, world.told]) mix.add(value);
@@ -153,7 +154,7 @@ function addFlight(
   mix.add(answer?.revision ?? NONE);
   mix.add(answer?.xid ?? NONE);
   mix.add(asking.held?.revision ?? NONE);
-  mix.add(asking.tier === 'redis' ? 0 : 1);
+  mix.add(['redis', 'memory', 'postgres'].indexOf(asking.tier));
   mix.add(view.current(asking.asked));
   mix.add(2 * view.time(verifiedAt) + view.doubted(verifiedAt));
 }
@@ -173,5 +174,5 @@ function addWrite(mix: Mixer, write: Write, view: View): void {
   mix.add(2 * view.time(asked.verifiedAt) + view.doubted(asked.verifiedAt));
 }
 
-const STAGES: readonly Flight['at'][] = ['got', 'asked', 'read'];
+const STAGES: readonly Flight['at'][] = ['got', 'asks replica', 'replicated', 'asked', 'read'];
 const PLACES: readonly Write['at'][] = ['sent', 'committed', 'telling', 'orphaned'];

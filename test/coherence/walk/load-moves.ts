@@ -12,10 +12,22 @@ import { type Body, type Fill, type Flight, LEASE, type Node, SERVER, type World
 
 export const loads: Moves = (world, i, act, { rules, reduced = true, evicts = false }) => {
   const node = world.nodes[i];
-  const asked = (flight: Flight, pg: Postgres) => {
+  const asksPrimary = (flight: Flight, pg: Postgres) => {
     if (reduced) reads(flight, pg);
     else flight.at = 'asked';
   };
+  const asked = (flight: Flight, pg: Postgres) => {
+    if (rules.replica) flight.at = 'asks replica';
+    else asksPrimary(flight, pg);
+  };
+  if (i === 0 && world.replica !== world.pg && rules.replica) {
+    act(
+      () => `(the standby replays r${world.pg.revision})`,
+      (next) => {
+        next.replica = next.pg;
+      },
+    );
+  }
   const counts = node.memory !== undefined && rules.coherence(node.known).counts(node.memory, node.now + 1);
   if (world.loads > 0 && !counts) {
     act(
@@ -56,6 +68,31 @@ export const loads: Moves = (world, i, act, { rules, reduced = true, evicts = fa
           return undefined;
         },
         state.found?.seen === undefined,
+      );
+    } else if (at === 'asks replica') {
+      act(
+        () => `the standby reads r${world.replica.revision} for load ${k}`,
+        ({ replica }, { node }, { replica: asks }) => {
+          if (asks) reads(node.flights[k] as Flight, replica, asks(node), 'replicated');
+        },
+      );
+    } else if (at === 'replicated') {
+      act(
+        () => `load ${k} has the answer of the standby`,
+        (next, actor) => {
+          const flight = actor.node.flights[k] as Flight;
+          const then = actor.steps(flight).replicaAnswered(flight.answer as Body, actor.node.now);
+          if (then.do === 'ask postgres') return asksPrimary(flight, next.pg);
+          const asking = actor.steps(flight).settle(then.entry, actor.node.now);
+          const broken = served(actor, k, then, actor.node.heard);
+          if (asking !== undefined) {
+            // Nobody waits for it, and nobody joins it.
+            const settling: Flight = { ...flight, answer: undefined, least: 0, due: 0, detached: true };
+            asksPrimary(settling, next.pg);
+            actor.node.flights.push(settling);
+          }
+          return broken;
+        },
       );
     } else if (at === 'asked') {
       act(
@@ -117,10 +154,14 @@ function shows({ known, now }: Node): boolean {
 }
 
 /** Postgres is asked, and reads at once, unless a commit comes first: then it reads again. */
-export function reads(flight: Flight, pg: Postgres): void {
-  const { verifiedAt = 0, era = 0 } = flight.state.asking?.asked ?? {};
+export function reads(
+  flight: Flight,
+  pg: Postgres,
+  { verifiedAt, era } = flight.state.asking?.asked ?? { verifiedAt: 0, era: 0 },
+  at: Flight['at'] = 'read',
+): void {
   flight.answer = { revision: pg.revision, version: pg.version, server: SERVER, xid: xmin(pg), verifiedAt, era };
-  flight.at = 'read';
+  flight.at = at;
 }
 
 /** The flight ends; what is wrong with its answer, if anything. */

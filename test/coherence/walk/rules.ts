@@ -1,8 +1,8 @@
 /** What the walk runs: the product's own code, unless a test weakens it to see the walk fail. */
 import { mayJoin } from '../../../src/coherence/flight.js';
-import { Coherence, type Knowledge } from '../../../src/coherence/head.js';
+import { type Asked, Coherence, type Knowledge } from '../../../src/coherence/head.js';
 import { type Scripts, scripts } from './redis-model.js';
-import { LEASE } from './world.js';
+import { LEASE, type Node } from './world.js';
 
 export interface Rules {
   coherence(known: Knowledge): Coherence;
@@ -15,6 +15,8 @@ export interface Rules {
   readonly feed: boolean;
   /** False: there is no Redis, and so no bus. */
   readonly redis: boolean;
+  /** Whether a standby is asked before Postgres, and which times its answers carry: it shows what was once, and nobody knows when. */
+  readonly replica: false | ((node: Node) => Asked);
   /** How long an entry may be served beyond its lease while Postgres is away; 0: not at all, and Postgres is never away. */
   readonly staleIfErrorMs: number;
 }
@@ -28,8 +30,11 @@ export const PRODUCT: Rules = {
   saysUnsettled: true,
   feed: true,
   redis: true,
+  replica: false,
   staleIfErrorMs: 0,
 };
+
+export const REPLICA: Rules = { ...PRODUCT, replica: () => ({ verifiedAt: Number.NEGATIVE_INFINITY, era: 0 }) };
 
 export const NO_FEED: Rules = {
   ...PRODUCT,

@@ -2,7 +2,7 @@
 import { Coherence, type Horizon, type Knowledge, type Reading } from '../../../src/coherence/head.js';
 import type { Plan } from './moves.js';
 import { entryValue } from './redis-model.js';
-import { NO_FEED, NO_REDIS, OPTIONS, PRODUCT, type Rules, STALE } from './rules.js';
+import { NO_FEED, NO_REDIS, OPTIONS, PRODUCT, REPLICA, type Rules, STALE } from './rules.js';
 import type { Bounds } from './search.js';
 
 type Weak = new (options: typeof OPTIONS, known: Knowledge) => Coherence;
@@ -101,6 +101,18 @@ export const WEAKNESSES: Readonly<Record<string, Weakness>> = {
   'the fence is all there is': { rules: runs(OnlyFence), bounds: ONE },
   'floors are forgotten and the horizon is not renewed': {
     rules: runs(ForgetsQuietly),
+    bounds: ONE,
+  },
+  'what a standby shows counts as what Postgres was asked': {
+    rules: { ...REPLICA, replica: ({ now, known: { era } }) => ({ verifiedAt: now, era }) },
+    bounds: ONE,
+  },
+  'what a standby shows settles a doubt': {
+    rules: { ...REPLICA, replica: ({ now }) => ({ verifiedAt: now, era: 0 }) },
+    bounds: ONE,
+  },
+  'a standby is asked for no stamp': {
+    rules: { ...REPLICA, ...{ coherence: runs(NoStamp).coherence } },
     bounds: ONE,
   },
   'a fill asks for no token': {

@@ -18,8 +18,8 @@ export type Body = Reading;
 /** What a caller must be given at least: what its node had heard of, or should have, when it asked. */
 export interface Flight {
   readonly state: LoadState<Body, string>;
-  at: 'got' | 'asked' | 'read';
-  /** What Postgres shows, as far as it has come: a commit may still come before it. */
+  at: 'got' | 'asks replica' | 'replicated' | 'asked' | 'read';
+  /** What Postgres, or its standby, shows, as far as it has come: a commit may still come before it. */
   answer: Body | undefined;
   /** The most that one of those who wait may expect. */
   least: number;
@@ -81,6 +81,8 @@ export interface Node {
 
 export interface World {
   pg: Postgres;
+  /** What the standby shows: Postgres as it once was. */
+  replica: Postgres;
   redis: Value | undefined;
   /** What a replica holds that follows no more. */
   copy: { readonly value: Value | undefined } | undefined;
@@ -131,6 +133,7 @@ export function beginnings(
   const entry: Body = { revision: 1, version: 1, server: SERVER, xid: xmin(FIRST), verifiedAt: 1, era: 1 };
   const world = (memory: Body | undefined): World => ({
     pg: FIRST,
+    replica: FIRST,
     redis: redis && memory !== undefined ? entryValue(memory) : undefined,
     copy: undefined,
     nodes: [liveNode(memory, feed), liveNode(memory, feed)],
