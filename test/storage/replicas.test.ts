@@ -10,6 +10,7 @@ import type { LoRAStorageOptions } from '../../src/options.js';
 import { migrate } from '../../src/postgres/migrate.js';
 import { LoRAStorage } from '../../src/storage/lora-storage.js';
 import { collectMetrics } from '../../src/telemetry/prometheus.js';
+import { createDatabase } from '../support/database.js';
 import { type FaultProxy, startProxy } from '../support/proxy.js';
 import { redisNamespace, redisUrl } from '../support/redis.js';
 import { type ReplicatedServer, TestReplication } from '../support/replication.js';
@@ -353,4 +354,20 @@ test('who may not say who the primary is does not open with replicas, and hears 
   const url = primary.url.replace(/\/\/[^@]*@/, '//unsigned:unsigned@');
   await expect(open({ primary: url })).rejects.toThrow(/42501.*lora_store_primary.*docs\/sql\/grants\.sql/);
   expect(await versionAt(await open({ primary: url, replicas: [] }), randomUUID())).toBe('ADAPTER_NOT_FOUND');
+});
+
+test('a database without migration 005 does not open with replicas, and says what to run', async () => {
+  const database = await createDatabase();
+  try {
+    await migrate({ postgres: database.url, direction: 'down' });
+    const opening = open({ primary: database.url });
+    await expect(opening).rejects.toMatchObject({ code: 'SCHEMA_OUT_OF_DATE' });
+    await expect(opening).rejects.toThrow(/lora_store_primary.*lora-store migrate up/);
+    expect(await versionAt(await open({ primary: database.url, replicas: [] }), randomUUID())).toBe(
+      'ADAPTER_NOT_FOUND',
+    );
+  } finally {
+    await Promise.all(opened.splice(0).map((node) => node.close()));
+    await database.drop();
+  }
 });
