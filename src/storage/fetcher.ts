@@ -220,18 +220,30 @@ export class Fetcher {
   }
 
   /** The end of a fetch: what Postgres answers, or what is held while it cannot be asked. */
-  async #landed({ key, steps, next, token }: Asking, answer: Promise<Entry | AdapterCorruptError>): Promise<Loaded> {
+  async #landed(asking: Asking, answer: Promise<Entry | AdapterCorruptError>): Promise<Loaded> {
+    const { key, steps, next, token } = asking;
     try {
       const entry = await answer;
       if (entry instanceof AdapterCorruptError) throw entry;
       return this.#arrived(key, next, steps.postgresAnswered(entry, performance.now()));
     } catch (error) {
       this.#release(key, token);
-      const stale = cannotAsk(error) ? steps.postgresUnavailable(performance.now()) : undefined;
-      if (stale !== undefined) return stale;
+      if (cannotAsk(error)) {
+        const held = steps.postgresUnavailable(performance.now()) ?? (await this.#shownByReplica(asking));
+        if (held !== undefined) return held;
+      }
       if (error instanceof AdapterCorruptError) this.#corrupt(key, error);
       throw error;
     }
+  }
+
+  /** The primary is away, and nothing is held: what a replica shows may be served for as long as a copy could be. */
+  async #shownByReplica({ key, steps, next }: Asking): Promise<Loaded | undefined> {
+    const replica = this.#parts.replicas?.anyone();
+    const [entry] = (await replica?.load([key], [undefined])) ?? [];
+    if (entry === undefined) return undefined;
+    const then = steps.replicaAnswered(entry, performance.now());
+    return then.do === 'serve' ? this.#arrived(key, next, then) : steps.postgresUnavailable(performance.now());
   }
 
   #steps(key: Key, manner: Manner): Steps {

@@ -26,10 +26,19 @@ export class Replicas {
 
   /** The one whose turn it is; undefined: none can give an answer that counts. */
   next(): Replica | undefined {
+    return this.#first(({ state }) => state === 'up');
+  }
+
+  /** One that answers at least. */
+  anyone(): Replica | undefined {
+    return this.next() ?? this.#first(({ state }) => state === 'behind');
+  }
+
+  #first(wanted: (replica: Replica) => boolean): Replica | undefined {
     for (let tried = 0; tried < this.#all.length; tried++) {
       this.#turn = (this.#turn + 1) % this.#all.length;
-      const replica = this.#all[this.#turn];
-      if (replica?.state === 'up') return replica;
+      const replica = this.#all[this.#turn] as Replica;
+      if (wanted(replica)) return replica;
     }
     return undefined;
   }

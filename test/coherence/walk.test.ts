@@ -9,7 +9,7 @@
 import { describe, expect, test } from 'vitest';
 import type { Plan } from './walk/moves.js';
 import { OPERATIONS } from './walk/postgres-model.js';
-import { NO_FEED, NO_REDIS, PRODUCT, REPLICA, STALE } from './walk/rules.js';
+import { NO_FEED, NO_REDIS, PRODUCT, REPLICA, STALE, STALE_REPLICA } from './walk/rules.js';
 import { type Bounds, walk } from './walk/search.js';
 import { WEAKNESSES } from './walk/weaken.js';
 
@@ -40,7 +40,11 @@ const walks: Walk[] = [
     { ...ANY, rules: REPLICA },
     { loads: 1, writes: 1, faults: 0 },
   ],
-  ['with a standby: a save, a load and any fault', { ...SAVE, rules: REPLICA }, { loads: 1, writes: 1, faults: 1 }],
+  [
+    'with a standby, and Postgres away at any time: a save, a load and any fault',
+    { ...SAVE, rules: STALE_REPLICA },
+    { loads: 1, writes: 1, faults: 1 },
+  ],
   [
     'with Postgres away at any time: a save, a load and any fault',
     { ...SAVE, rules: STALE },
@@ -48,6 +52,7 @@ const walks: Walk[] = [
   ],
 ];
 const longWalks: Walk[] = [
+  ['with a standby: a save, a load and any fault', { ...SAVE, rules: REPLICA }, { loads: 1, writes: 1, faults: 1 }],
   ...OPERATIONS.filter((operation) => operation !== 'save').map((operation): Walk => {
     return [
       `a ${operation}, a load and any two faults`,

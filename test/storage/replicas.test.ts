@@ -282,6 +282,45 @@ test('the primary restarts: its standby counts again once it shows who that is n
   expect(replicaOf(node)).toMatchObject({ loads: 1, refused: 0 });
 });
 
+describe('while the primary is away', () => {
+  afterEach(() => primary.restart());
+
+  async function withoutPrimary(node: LoRAStorage): Promise<void> {
+    await primary.server.kill();
+    await waitFor(() => !node.cacheStats().changeFeed.live);
+  }
+
+  test('what nobody holds is answered by a replica, and flagged; more than a copy it is not believed', async () => {
+    const [cold, saved, deleted] = [await known(1), await known(2), await known(3)];
+    const node = await reading({ memory: false });
+    await standby.pauseReplay();
+    await node.saveAdapter(smallAdapter(saved, 9));
+    await node.deleteAdapter(deleted);
+    await withoutPrimary(node);
+    expect(await node.loadAdapterInfo(cold)).toMatchObject({ version: 1, tier: 'postgres', stale: true });
+    expect(await versionAt(node, saved)).toBe('STORAGE_UNAVAILABLE');
+    expect(await versionAt(node, deleted)).toBe('STORAGE_UNAVAILABLE');
+    expect(await versionAt(node, randomUUID())).toBe('ADAPTER_NOT_FOUND');
+  });
+
+  test('staleIfErrorMs: 0 forbids that, too', async () => {
+    const cold = await known();
+    const node = await reading({ memory: false, staleIfErrorMs: 0 });
+    await withoutPrimary(node);
+    expect(await versionAt(node, cold)).toBe('STORAGE_UNAVAILABLE');
+  });
+
+  test('who opened while the standby was behind has never known what it shows, and does not serve it', async () => {
+    const cold = await known();
+    await standby.pauseReplay();
+    await (await writer()).saveAdapter(smallAdapter(cold, 2));
+    const node = await open({}, { memory: false });
+    expect(replicaOf(node).state).toBe('behind');
+    await withoutPrimary(node);
+    expect(await versionAt(node, cold)).toBe('STORAGE_UNAVAILABLE');
+  });
+});
+
 describe('a server that is no replica of this primary', () => {
   /** Runs through transaction ids, so that the numbers of one server pass those of another. */
   const passTime = (server: ReplicatedServer) =>

@@ -112,10 +112,17 @@ export const loads: Moves = (world, i, act, { rules, reduced = true, evicts = fa
       if (rules.staleIfErrorMs > 0) {
         act(
           () => `load ${k} has no answer of Postgres`,
-          (_, actor) => {
+          ({ replica }, actor, { replica: asks }) => {
             const [flight] = actor.node.flights.splice(k, 1) as [Flight];
-            const then = actor.steps(flight).postgresUnavailable(actor.node.now);
-            return then && servedStale(flight, then.entry);
+            const steps = actor.steps(flight);
+            const then = steps.postgresUnavailable(actor.node.now);
+            if (then !== undefined) return servedStale(flight, then.entry);
+            if (!asks) return undefined;
+            // In one step: what comes between makes it older, and that comes before it as well.
+            reads(flight, replica, asks(actor.node), 'replicated');
+            const shown = steps.replicaAnswered(flight.answer as Body, actor.node.now);
+            const instead = shown.do === 'serve' ? shown : steps.postgresUnavailable(actor.node.now);
+            return instead && servedStale(flight, instead.entry);
           },
         );
       }

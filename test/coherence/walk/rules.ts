@@ -44,5 +44,8 @@ export const NO_FEED: Rules = {
 
 export const NO_REDIS: Rules = { ...PRODUCT, redis: false };
 
+/** A standby that may answer while Postgres is away. */
+export const STALE_REPLICA: Rules = { ...REPLICA, staleIfErrorMs: LEASE / 2 };
+
 /** With the lease it is less than minutes. */
 export const STALE: Rules = { ...PRODUCT, staleIfErrorMs: LEASE / 2 };

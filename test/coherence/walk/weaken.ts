@@ -2,7 +2,7 @@
 import { Coherence, type Horizon, type Knowledge, type Reading } from '../../../src/coherence/head.js';
 import type { Plan } from './moves.js';
 import { entryValue } from './redis-model.js';
-import { NO_FEED, NO_REDIS, OPTIONS, PRODUCT, REPLICA, type Rules, STALE } from './rules.js';
+import { NO_FEED, NO_REDIS, OPTIONS, PRODUCT, REPLICA, type Rules, STALE, STALE_REPLICA } from './rules.js';
 import type { Bounds } from './search.js';
 
 type Weak = new (options: typeof OPTIONS, known: Knowledge) => Coherence;
@@ -109,6 +109,10 @@ export const WEAKNESSES: Readonly<Record<string, Weakness>> = {
   },
   'what a standby shows settles a doubt': {
     rules: { ...REPLICA, replica: ({ now }) => ({ verifiedAt: now, era: 0 }) },
+    bounds: ONE,
+  },
+  'what a standby shows while Postgres is away is taken for known by the ear': {
+    rules: { ...STALE_REPLICA, coherence: (known) => new TrustsThePast(OPTIONS, known) },
     bounds: ONE,
   },
   'a standby is asked for no stamp': {
