@@ -10,6 +10,7 @@ import type { LoRAStorageOptions } from '../../src/options.js';
 import { createDatabase, type TestDatabase } from '../support/database.js';
 import { startPgBouncer } from '../support/pgbouncer.js';
 import type { OwnServer } from '../support/servers/server.js';
+import { allStarted } from '../support/servers/together.js';
 import { withClient } from '../support/template.js';
 import { waitFor } from '../support/wait.js';
 
@@ -22,7 +23,8 @@ let narrow: OwnServer;
 
 beforeAll(async () => {
   database = await createDatabase();
-  [bouncer, narrow] = await Promise.all([startPgBouncer(database.url, 2), startPgBouncer(database.url, 1)]);
+  const starting = [startPgBouncer(database.url, 2), startPgBouncer(database.url, 1)];
+  [bouncer, narrow] = (await allStarted(starting)) as [OwnServer, OwnServer];
 });
 
 afterAll(async () => {

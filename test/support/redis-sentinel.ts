@@ -2,6 +2,7 @@
 import { Redis } from 'ioredis';
 import { localRedisRecipe, type OwnServer, startRedisProcess } from './redis.js';
 import { startLocalSentinel } from './servers/local-redis.js';
+import { allStarted, builtOn } from './servers/together.js';
 import { waitFor } from './wait.js';
 
 const NAME = 'lora';
@@ -19,17 +20,17 @@ export class TestSentinels {
   }
 
   static async start(): Promise<TestSentinels> {
-    const servers = await Promise.all([1, 2].map(() => startRedisProcess({ 'repl-diskless-sync-delay': '0' })));
-    const [master, replica] = servers as [OwnServer, OwnServer];
-    const raw = clientOf(replica.url);
-    await raw.replicaof('127.0.0.1', master.port);
-    await waitFor(async () => /master_link_status:up/.test(await raw.info('replication')));
-    raw.disconnect();
-    const recipe = await localRedisRecipe();
-    const sentinels = await Promise.all([1, 2, 3].map(() => startLocalSentinel(recipe)));
-    const all = new TestSentinels(servers, sentinels);
-    await all.#watch(master);
-    return all;
+    const servers = await allStarted([1, 2].map(() => startRedisProcess({ 'repl-diskless-sync-delay': '0' })));
+    return await builtOn(servers, async () => {
+      await follows(servers as [OwnServer, OwnServer]);
+      const recipe = await localRedisRecipe();
+      const sentinels = await allStarted([1, 2, 3].map(() => startLocalSentinel(recipe)));
+      return await builtOn(sentinels, async () => {
+        const all = new TestSentinels(servers, sentinels);
+        await all.#watch(servers[0] as OwnServer);
+        return all;
+      });
+    });
   }
 
   /** What a client is given. */
@@ -116,6 +117,14 @@ export class TestSentinels {
     const answers = await Promise.allSettled(this.#raws.map(question));
     return answers.flatMap((answer) => (answer.status === 'fulfilled' ? [answer.value] : []));
   }
+}
+
+/** The second becomes a replica of the first, in step with it. */
+async function follows([master, replica]: [OwnServer, OwnServer]): Promise<void> {
+  const raw = clientOf(replica.url);
+  await raw.replicaof('127.0.0.1', master.port);
+  await waitFor(async () => /master_link_status:up/.test(await raw.info('replication')));
+  raw.disconnect();
 }
 
 function clientOf(url: string): Redis {
