@@ -9,6 +9,7 @@ import { LoRAStorage, migrate, UserLoRAAdapter } from '../../src/index.js';
 import type { LoRAStorageOptions } from '../../src/options.js';
 import { createDatabase, type TestDatabase } from '../support/database.js';
 import { startPgBouncer } from '../support/pgbouncer.js';
+import { endPool } from '../support/pools.js';
 import type { OwnServer } from '../support/servers/server.js';
 import { allStarted } from '../support/servers/together.js';
 import { withClient } from '../support/template.js';
@@ -85,7 +86,7 @@ test('the whole job on a pool of the caller, without a change feed', async () =>
     await wholeJob(storage);
     expect(await leftBehind(bouncer)).toEqual([]);
   } finally {
-    await pool.end();
+    await endPool(pool);
   }
 });
 
@@ -135,7 +136,7 @@ test('a pool of the caller that leads to one is found out, too', async () => {
   try {
     await expect(open({ postgres: pool })).rejects.toThrow(/option postgres leads to a pooler/);
   } finally {
-    await pool.end();
+    await endPool(pool);
   }
 });
 
@@ -194,7 +195,7 @@ test('on a pool of the caller, which begins so, it is refused with the statement
       /repeatable read: alter role .* set default_transaction_isolation = 'read committed'/,
     );
   } finally {
-    await pool.end();
+    await endPool(pool);
     await role.drop();
   }
 });

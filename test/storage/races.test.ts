@@ -19,10 +19,10 @@ beforeEach(async () => {
   proxy = await startProxy(Number(port), hostname);
 });
 afterEach(async () => {
-  proxy.heal();
+  proxy?.heal();
   await Promise.all(nodes.map((node) => node.close()));
   nodes = [];
-  await proxy.close();
+  await proxy?.close();
 });
 
 /** A node whose Postgres is behind the proxy; its ear is not, so that only its questions are disturbed. */

@@ -33,8 +33,8 @@ beforeEach(async () => {
 });
 
 afterEach(async () => {
-  for (const { socket } of clients) socket.destroy();
-  await proxy.close();
+  for (const { socket } of clients ?? []) socket.destroy();
+  await proxy?.close();
   await new Promise((resolve) => echo.close(resolve));
 });
 

@@ -35,10 +35,10 @@ beforeEach(async () => {
   raw = new Redis(server.url);
 });
 afterEach(async () => {
-  await connections.close();
-  raw.disconnect();
-  await proxy.close();
-  await server.stop();
+  await connections?.close();
+  raw?.disconnect();
+  await proxy?.close();
+  await server?.stop();
 });
 
 /** Reads until one is answered by what `key` holds. */

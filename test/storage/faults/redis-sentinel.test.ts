@@ -21,7 +21,7 @@ let open: LoRAStorage[] = [];
 beforeAll(async () => {
   redis = await TestSentinels.start();
 });
-afterAll(() => redis.stop());
+afterAll(() => redis?.stop());
 afterEach(async () => {
   await Promise.all(open.map((node) => node.close()));
   open = [];

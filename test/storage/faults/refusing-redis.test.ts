@@ -40,8 +40,8 @@ beforeEach(async () => {
   owned = [server];
 });
 afterEach(async () => {
-  for (const client of [redis.raw, admin]) client.disconnect();
-  await Promise.all(owned.map((each) => each.stop()));
+  for (const client of [redis?.raw, admin]) client?.disconnect();
+  await Promise.all((owned ?? []).map((each) => each.stop()));
 });
 
 interface Told {
