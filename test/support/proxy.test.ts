@@ -145,6 +145,20 @@ test('cutAfter ends a connection in the middle of an answer, of which the beginn
   expect(idle.received).toBe('ans');
 });
 
+test('hold keeps every answer until heal, and then all arrive in their order', async () => {
+  const client = await connect();
+  proxy.hold();
+  client.socket.write('1');
+  await waitFor(() => heard.includes('1'));
+  client.socket.write('2');
+  await waitFor(() => heard.includes('2'));
+  expect(client.received).toBe('');
+  proxy.heal();
+  await waitFor(() => client.received === '12');
+  await echoes(client, '3');
+  expect(client.received).toBe('123');
+});
+
 test('delay holds answers back and keeps their order when it shrinks', async () => {
   const client = await connect();
   await echoes(client, '0');
