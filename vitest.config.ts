@@ -1,5 +1,6 @@
 /** How the tests run: real servers for all of them (test/support/global-setup.ts), nothing skipped, nothing retried. */
 import { defineConfig } from 'vitest/config';
+import { SlowestFirst } from './test/support/slowest-first.js';
 
 export default defineConfig({
   test: {
@@ -7,6 +8,7 @@ export default defineConfig({
     globalSetup: ['test/support/global-setup.ts'],
     pool: 'forks',
     maxWorkers: 2,
+    sequence: { sequencer: SlowestFirst },
     // Generous: on a busy machine a server takes its time to start. A wait that is in vain says so itself, and sooner.
     testTimeout: 60_000,
     hookTimeout: 120_000,

@@ -15,7 +15,7 @@ beforeAll(async () => {
   db = await createDatabase();
 });
 
-afterAll(() => db.drop());
+afterAll(() => db?.drop());
 
 test('control characters of a path are shown, and not obeyed', async () => {
   mkdirSync(at('odd'));

@@ -13,7 +13,7 @@ beforeAll(async () => {
   db = await createDatabase();
 });
 
-afterAll(() => db.drop());
+afterAll(() => db?.drop());
 
 test('before a byte has come', async () => {
   const running = start(['import', '-'], { DATABASE_URL: db.url });

@@ -37,7 +37,7 @@ const audit = (...more: string[]) => loraJson<Found>([...args(), ...more]);
 beforeAll(() => {
   redis = new Redis(redisUrl());
 });
-afterAll(() => redis.quit());
+afterAll(() => redis?.quit());
 
 beforeEach(async () => {
   namespace = redisNamespace();

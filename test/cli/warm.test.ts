@@ -22,7 +22,7 @@ beforeAll(() => {
 });
 afterAll(async () => {
   rmSync(directory, { recursive: true });
-  await redis.quit();
+  await redis?.quit();
 });
 beforeEach(() => {
   namespace = redisNamespace();

@@ -34,7 +34,7 @@ beforeEach(() => {
   prefix = `${redisNamespace()}:`;
   nodes = [];
 });
-afterEach(() => Promise.all(nodes.map((node) => node.close())));
+afterEach(() => Promise.all((nodes ?? []).map((node) => node.close())));
 
 async function startNode(redis: TestRedisCluster, options: ConstructorParameters<typeof Cluster>[1] = {}) {
   const client = new Cluster(redis.startup, options);
@@ -77,7 +77,7 @@ describe('on three masters', () => {
   beforeAll(async () => {
     redis = await TestRedisCluster.start();
   });
-  afterAll(() => redis.stop());
+  afterAll(() => redis?.stop());
 
   const subscriptions = async (node: ClusterNode): Promise<string[]> =>
     ((await node.raw.call('PUBSUB', 'SHARDCHANNELS')) as string[]).filter((name) => name.includes(prefix));
@@ -159,7 +159,7 @@ describe('on a cluster that knows no sharded pub/sub', () => {
     // What a server from before Redis 7 answers.
     redis = await TestRedisCluster.start({ 'rename-command': 'SSUBSCRIBE unheard-of' });
   });
-  afterAll(() => redis.stop());
+  afterAll(() => redis?.stop());
 
   test('there is one channel, by PUBLISH', async () => {
     const [a, b] = [await startNode(redis), await startNode(redis)];

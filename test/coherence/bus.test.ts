@@ -33,9 +33,9 @@ beforeEach(async () => {
   foreign = new Redis(redisUrl());
 });
 afterEach(async () => {
-  await Promise.all(nodes.map((node) => node.close()));
-  foreign.disconnect();
-  await proxy.close();
+  await Promise.all((nodes ?? []).map((node) => node.close()));
+  foreign?.disconnect();
+  await proxy?.close();
 });
 
 async function makeNode(url = redisUrl(), { timeoutMs = TIMEOUT, subscriberUrl = url } = {}): Promise<Node> {

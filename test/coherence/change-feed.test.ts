@@ -5,6 +5,7 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test, vi 
 import { ChangeFeed } from '../../src/coherence/change-feed.js';
 import { Coherence, type Horizon } from '../../src/coherence/head.js';
 import { createDatabase, type TestDatabase } from '../support/database.js';
+import { endPool } from '../support/pools.js';
 import { type FaultProxy, startProxy } from '../support/proxy.js';
 import { waitFor } from '../support/wait.js';
 import { Notes } from './support.js';
@@ -31,16 +32,16 @@ beforeAll(async () => {
   pool = new pg.Pool({ connectionString: database.url, max: 4 });
 });
 afterAll(async () => {
-  await pool.end();
-  await database.drop();
+  await endPool(pool);
+  await database?.drop();
 });
 beforeEach(async () => {
   open = [];
   proxy = await startProxy(Number(new URL(database.url).port || 5432), new URL(database.url).hostname);
 });
 afterEach(async () => {
-  await Promise.all(open.map(({ feed }) => feed.close()));
-  await proxy.close();
+  await Promise.all((open ?? []).map(({ feed }) => feed.close()));
+  await proxy?.close();
 });
 
 function makeFeed({ url = proxy.url(database.url), maxStalenessMs = LEASE, timeoutMs = 2000 } = {}) {

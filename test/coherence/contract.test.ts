@@ -13,6 +13,7 @@ import { PostgresTier } from '../../src/tiers/postgres.js';
 import { RedisTier } from '../../src/tiers/redis.js';
 import { connectRedis, type RedisConnections } from '../../src/tiers/redis-client.js';
 import { createDatabase, type TestDatabase } from '../support/database.js';
+import { endPool } from '../support/pools.js';
 import { redisNamespace, redisUrl } from '../support/redis.js';
 import { waitFor } from '../support/wait.js';
 import { entryOf, newKey, recordOf } from '../tiers/support.js';
@@ -33,7 +34,7 @@ describe('Redis', () => {
     const options = { namespace: redisNamespace(), timeoutMs: 5000, ttlMs: 100_000 };
     tier = new RedisTier(connections.client, options, { ...quiet, corrupt: () => undefined });
   });
-  afterAll(() => connections.close());
+  afterAll(() => connections?.close());
 
   const flush = (key: Key) => connections.client.del(tier.redisKey(key));
 
@@ -121,9 +122,9 @@ describe('Postgres', () => {
     tier = new PostgresTier(own, { createMissingUsers: false }, quiet);
   });
   afterAll(async () => {
-    await own.close();
-    await pool.end();
-    await database.drop();
+    await own?.close();
+    await endPool(pool);
+    await database?.drop();
   });
 
   async function newUser(): Promise<Key> {

@@ -25,8 +25,8 @@ beforeEach(async () => {
 });
 
 afterEach(async () => {
-  await tables.close();
-  await db.drop();
+  await tables?.close();
+  await db?.drop();
 });
 
 const sql = (text: string, values: unknown[] = []) => withClient(db.url, (client) => client.query(text, values));

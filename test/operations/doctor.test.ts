@@ -15,6 +15,7 @@ import { judgeLatency, latencyOf } from '../../src/operations/doctor/tiers.js';
 import { binaryResults, changeFeed } from '../../src/operations/doctor/wires.js';
 import { Tables } from '../../src/operations/tables.js';
 import { insertAdapters, proxyTo } from '../storage/faults/support.js';
+import { endPool } from '../support/pools.js';
 import { startPostgres } from '../support/postgres.js';
 import { type OwnServer, startRedis } from '../support/redis.js';
 import { type Bench, useStorage } from '../support/storage.js';
@@ -31,8 +32,8 @@ beforeAll(async () => {
   redis = new Redis(server.url);
 });
 afterAll(async () => {
-  await redis.quit();
-  await server.stop();
+  await redis?.quit();
+  await server?.stop();
 });
 beforeEach(() => redis.flushall());
 
@@ -232,7 +233,7 @@ describe('the wires', () => {
     expect((await binaryResults(patient())).level).toBe('ok');
     const pool = new pg.Pool({ connectionString: bench.postgresUrl });
     expect(await binaryResults(patient({}, pool))).toMatchObject({ level: 'warning', mend: expect.any(String) });
-    await pool.end();
+    await endPool(pool);
   });
 
   test('clocks that differ', async () => {

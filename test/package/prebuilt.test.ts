@@ -31,6 +31,11 @@ const PATIENCE_MS = 1_200_000;
 
 const targets = ['linux-x64', 'linux-arm64'];
 
+/** The oldest that the package is for, and the last of each line since. */
+const versions = ['20.17.0', '22.23.3', '24.21.0', '26.10.0'];
+const EMULATED = '24.22.0';
+const PNPM = 'pnpm@10.34.8';
+
 let scratch: string;
 /** A copy of the project, with prebuilds. */
 let clone: string;
@@ -46,7 +51,9 @@ beforeAll(async () => {
   consumer = join(scratch, 'consumer');
   copyProject(clone);
   symlinkSync(join(root, '.cache'), join(clone, '.cache'));
-  await prebuild(root, join(clone, 'prebuilds'), targets);
+  // What the tests need of registries and archives arrives while the compiler is busy.
+  const fetched = [...versions.map((version) => nodeOf(version)), emulatedNode(EMULATED), unpackedFromNpm(PNPM)];
+  await Promise.all([prebuild(root, join(clone, 'prebuilds'), targets), ...fetched]);
   tarball = await pack(clone, scratch);
   mkdirSync(consumer);
   writeFileSync(join(consumer, 'package.json'), '{ "private": true, "type": "module" }');
@@ -153,8 +160,7 @@ describe('installed by npm without scripts', () => {
     expect(await outcome(consumer, [process.execPath])).toEqual(expected(native));
   });
 
-  // The oldest that the package is for, and the last of each line since.
-  test.each(['20.17.0', '22.23.3', '24.21.0', '26.10.0'])(
+  test.each(versions)(
     'native on Node %s',
     async (version) => {
       const node = await nodeOf(version);
@@ -167,7 +173,7 @@ describe('installed by npm without scripts', () => {
   test(
     'native on arm64',
     async () => {
-      const node = await emulatedNode('24.22.0');
+      const node = await emulatedNode(EMULATED);
       expect(await outcome(consumer, node)).toEqual(expected({ kind: 'native', simd: 'neon' }));
     },
     PATIENCE_MS,
@@ -176,7 +182,7 @@ describe('installed by npm without scripts', () => {
   test(
     'on arm64, NEON and the instruction for checksums give what plain arithmetic gives',
     async () => {
-      const [program, ...args] = await emulatedNode('24.22.0');
+      const [program, ...args] = await emulatedNode(EMULATED);
       const binary = join(
         consumer,
         'node_modules',
@@ -198,7 +204,7 @@ test(
     const project = join(scratch, 'pnpm');
     mkdirSync(project);
     writeFileSync(join(project, 'package.json'), '{ "private": true, "type": "module" }');
-    const pnpm = join(await unpackedFromNpm('pnpm@10.34.8'), 'bin/pnpm.cjs');
+    const pnpm = join(await unpackedFromNpm(PNPM), 'bin/pnpm.cjs');
     const { stdout } = await execute(process.execPath, [pnpm, 'add', '--store-dir', join(scratch, 'store'), tarball], {
       cwd: project,
       env: await client(),

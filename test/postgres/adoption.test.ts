@@ -47,8 +47,8 @@ beforeEach(async () => {
 });
 
 afterEach(async () => {
-  await client.end();
-  await database.drop();
+  await client?.end();
+  await database?.drop();
 });
 
 async function heads(): Promise<unknown[]> {

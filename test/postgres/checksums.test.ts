@@ -13,8 +13,8 @@ beforeAll(async () => {
   await client.connect();
 });
 afterAll(async () => {
-  await client.end();
-  await database.drop();
+  await client?.end();
+  await database?.drop();
 });
 
 /** A row whose weights have one byte, and this checksum; its id. */

@@ -6,6 +6,7 @@ import { StorageOverloadedError } from '../../src/errors.js';
 import { Database, statement } from '../../src/postgres/database.js';
 import { UnreachableError } from '../../src/postgres/failure.js';
 import { createDatabase, type TestDatabase } from '../support/database.js';
+import { endPool } from '../support/pools.js';
 import { type FaultProxy, startProxy } from '../support/proxy.js';
 import { waitFor } from '../support/wait.js';
 
@@ -19,8 +20,8 @@ beforeAll(async () => {
   admin = new pg.Pool({ connectionString: database.url, max: 4 });
 });
 afterAll(async () => {
-  await admin.end();
-  await database.drop();
+  await admin?.end();
+  await database?.drop();
 });
 beforeEach(async () => {
   const { port, hostname } = new URL(database.url);
@@ -29,7 +30,7 @@ beforeEach(async () => {
 afterEach(async () => {
   releaseLock();
   await Promise.all(opened.splice(0).map((db) => db.close()));
-  await proxy.close();
+  await proxy?.close();
 });
 
 function open(source: string | pg.PoolConfig | pg.Pool = database.url, timeoutMs = 10_000, maxQueue = 100): Database {
@@ -98,6 +99,7 @@ describe('time', () => {
     const error = await failureOf(open(whose === 'own' ? through() : callers, 300).rows(ONE, []));
     expect(error).toMatchObject({ sent: false, message: expect.stringContaining('in time') });
     proxy.cut();
+    // Nobody answers its connection that it may go.
     await callers.end();
   });
 
@@ -145,7 +147,7 @@ describe('a full pool', () => {
     const error = await failureOf(db.rows(ONE, []));
     release();
     await holding;
-    await callers.end();
+    await endPool(callers);
     expect(error.message).toMatch(/no connection of the pool.*max/);
     expect(error.sent).toBe(false);
   });
@@ -217,7 +219,7 @@ describe('a connection that breaks', () => {
     proxy.cut();
     expect(await failing).toMatchObject({ sent: true });
     release();
-    await callers.end();
+    await endPool(callers);
   });
 
   test('while idle: the next call has another', async () => {

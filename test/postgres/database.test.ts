@@ -5,6 +5,7 @@ import pg from 'pg';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
 import { Database, statement } from '../../src/postgres/database.js';
 import { createDatabase, type TestDatabase } from '../support/database.js';
+import { endPool } from '../support/pools.js';
 
 let database: TestDatabase;
 let pool: pg.Pool;
@@ -18,8 +19,8 @@ afterEach(async () => {
   await Promise.all(opened.splice(0).map((db) => db.close()));
 });
 afterAll(async () => {
-  await pool.end();
-  await database.drop();
+  await endPool(pool);
+  await database?.drop();
 });
 
 const LIMITS = { timeoutMs: 10_000, maxQueue: 100 };
@@ -133,7 +134,7 @@ describe('bytes on the wire', () => {
     await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
     relay = { server, port: (server.address() as { port: number }).port, received: () => received };
   });
-  afterAll(() => new Promise((resolve) => relay.server.close(resolve)));
+  afterAll(() => void relay?.server.close());
 
   const body = statement('body', `select decode(repeat('00ff80c3', 10263), 'hex')`);
 
@@ -162,7 +163,7 @@ describe('bytes on the wire', () => {
     const callers = new pg.Pool({ connectionString: through(database.url), max: 1 });
     const tampered = through(withOptions('-c search_path=tampering,pg_catalog,public'));
     expect(await cost(callers)).toBeGreaterThan(82_104);
-    await callers.end();
+    await endPool(callers);
     const db = open(tampered);
     const hex = statement('hex', `select pg_catalog.decode(repeat('00ff80c3', 10263), 'hex')`);
     await db.rows(hex, []);
@@ -183,5 +184,5 @@ test("a caller's pool is left open, with its listeners as they were", async () =
   const client = await callers.connect();
   expect(client.listenerCount('error')).toBe(0);
   client.release();
-  await callers.end();
+  await endPool(callers);
 });

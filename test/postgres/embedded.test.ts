@@ -6,6 +6,7 @@ import { promisify } from 'node:util';
 import pg from 'pg';
 import { expect, test } from 'vitest';
 import { startEmbeddedPostgres } from '../../src/postgres/embedded.js';
+import { endPool } from '../support/pools.js';
 import { waitFor } from '../support/wait.js';
 import {
   builtModule,
@@ -37,7 +38,7 @@ test('starts, keeps what was written over a stop, and stops for good', async () 
   const { rows } =
     await pool.query(`select current_setting('fsync') as fsync, current_setting('data_checksums') as sums,
     current_setting('listen_addresses') as tcp, current_database() as database`);
-  await pool.end();
+  await endPool(pool);
   expect(rows).toEqual([{ fsync: 'on', sums: 'on', tcp: '', database: 'lora_store' }]);
 });
 

@@ -14,8 +14,8 @@ beforeAll(async () => {
 });
 
 afterAll(async () => {
-  await client.end();
-  await database.drop();
+  await client?.end();
+  await database?.drop();
 });
 
 beforeEach(() => client.query(`insert into users values ('${ANNA}'), ('${BERT}')`));

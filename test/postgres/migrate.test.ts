@@ -5,6 +5,7 @@ import { SchemaError, StorageUnavailableError } from '../../src/errors.js';
 import { migrate } from '../../src/postgres/migrate.js';
 import { lora } from '../cli/support.js';
 import { createDatabase, type TestDatabase } from '../support/database.js';
+import { endPool } from '../support/pools.js';
 import { withClient } from '../support/template.js';
 import { dumpSchema } from './support/dump.js';
 import { applyFiles, waysToApply } from './support/migration-files.js';
@@ -22,8 +23,8 @@ beforeEach(async () => {
 });
 
 afterEach(async () => {
-  await Promise.all(pools.map((pool) => pool.end()));
-  await database.drop();
+  await Promise.all((pools ?? []).map(endPool));
+  await database?.drop();
 });
 
 function newPool(config: pg.PoolConfig): pg.Pool {

@@ -17,8 +17,8 @@ beforeAll(async () => {
 });
 
 afterAll(async () => {
-  await Promise.all([client.end(), listener.end()]);
-  await database.drop();
+  await Promise.all([client?.end(), listener?.end()]);
+  await database?.drop();
 });
 
 beforeEach(() => client.query(`insert into users values ('${ANNA}'), ('${BERT}')`));

@@ -23,8 +23,8 @@ beforeAll(async () => {
 });
 
 afterAll(async () => {
-  await Promise.all([observer, one, two, three].map((session) => session.end()));
-  await database.drop();
+  await Promise.all([observer, one, two, three].map((session) => session?.end()));
+  await database?.drop();
 });
 
 beforeEach(() => observer.query(`insert into users values ('${ANNA}'), ('${BERT}')`));

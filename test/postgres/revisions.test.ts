@@ -14,8 +14,8 @@ beforeAll(async () => {
   await client.connect();
 });
 afterAll(async () => {
-  await client.end();
-  await database.drop();
+  await client?.end();
+  await database?.drop();
 });
 beforeEach(async () => {
   await client.query('delete from users; delete from lora_adapter_heads');

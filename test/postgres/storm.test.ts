@@ -28,8 +28,8 @@ beforeEach(async () => {
 });
 
 afterEach(async () => {
-  await Promise.all(clients.map((client) => client.end()));
-  await database.drop();
+  await Promise.all((clients ?? []).map((client) => client.end()));
+  await database?.drop();
 });
 
 async function connect(): Promise<pg.Client> {

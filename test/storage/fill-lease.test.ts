@@ -31,7 +31,7 @@ beforeAll(async () => {
   users = await Promise.all(Array.from({ length: 71 }, saved));
   nodes = await Promise.all(Array.from({ length: NODES }, () => bench.open(PATIENT)));
 });
-afterAll(() => raw.disconnect());
+afterAll(() => raw?.disconnect());
 
 const keyOf = (userId: string) => `${bench.namespace}:v1:{${userId}}:default`;
 const token = Buffer.from('LRT1 of somebody who is dead');

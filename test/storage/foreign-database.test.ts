@@ -21,8 +21,8 @@ beforeAll(async () => {
   });
 });
 afterAll(async () => {
-  await foreign.close();
-  await other.drop();
+  await foreign?.close();
+  await other?.drop();
 });
 
 test('what a node of another database left under the same key in Redis is not served', async () => {

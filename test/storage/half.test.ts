@@ -15,7 +15,7 @@ beforeAll(() => {
   raw = new Redis(redisUrl());
 });
 afterAll(() => {
-  raw.disconnect();
+  raw?.disconnect();
 });
 
 const open = (redisEncoding: 'f16' | 'f32' = 'f16'): Promise<LoRAStorage> => bench.open({ redisEncoding });

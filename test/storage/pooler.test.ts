@@ -9,7 +9,9 @@ import { LoRAStorage, migrate, UserLoRAAdapter } from '../../src/index.js';
 import type { LoRAStorageOptions } from '../../src/options.js';
 import { createDatabase, type TestDatabase } from '../support/database.js';
 import { startPgBouncer } from '../support/pgbouncer.js';
+import { endPool } from '../support/pools.js';
 import type { OwnServer } from '../support/servers/server.js';
+import { allStarted } from '../support/servers/together.js';
 import { withClient } from '../support/template.js';
 import { waitFor } from '../support/wait.js';
 
@@ -22,7 +24,8 @@ let narrow: OwnServer;
 
 beforeAll(async () => {
   database = await createDatabase();
-  [bouncer, narrow] = await Promise.all([startPgBouncer(database.url, 2), startPgBouncer(database.url, 1)]);
+  const starting = [startPgBouncer(database.url, 2), startPgBouncer(database.url, 1)];
+  [bouncer, narrow] = (await allStarted(starting)) as [OwnServer, OwnServer];
 });
 
 afterAll(async () => {
@@ -83,7 +86,7 @@ test('the whole job on a pool of the caller, without a change feed', async () =>
     await wholeJob(storage);
     expect(await leftBehind(bouncer)).toEqual([]);
   } finally {
-    await pool.end();
+    await endPool(pool);
   }
 });
 
@@ -133,7 +136,7 @@ test('a pool of the caller that leads to one is found out, too', async () => {
   try {
     await expect(open({ postgres: pool })).rejects.toThrow(/option postgres leads to a pooler/);
   } finally {
-    await pool.end();
+    await endPool(pool);
   }
 });
 
@@ -192,7 +195,7 @@ test('on a pool of the caller, which begins so, it is refused with the statement
       /repeatable read: alter role .* set default_transaction_isolation = 'read committed'/,
     );
   } finally {
-    await pool.end();
+    await endPool(pool);
     await role.drop();
   }
 });

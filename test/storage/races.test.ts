@@ -19,16 +19,16 @@ beforeEach(async () => {
   proxy = await startProxy(Number(port), hostname);
 });
 afterEach(async () => {
-  proxy.heal();
+  proxy?.heal();
   await Promise.all(nodes.map((node) => node.close()));
   nodes = [];
-  await proxy.close();
+  await proxy?.close();
 });
 
 /** A node whose Postgres is behind the proxy; its ear is not, so that only its questions are disturbed. */
 async function slowNode(options = {}): Promise<LoRAStorage> {
   const postgres = { primary: proxy.url(bench.postgresUrl), direct: bench.postgresUrl };
-  const node = await bench.open({ postgres, redis: false, postgresTimeoutMs: 800, ...options });
+  const node = await bench.open({ postgres, redis: false, postgresTimeoutMs: 20_000, ...options });
   nodes.push(node);
   return node;
 }
@@ -48,8 +48,11 @@ describe('a save whose answer is lost', () => {
       proxy.heal();
       // 2. A load puts back what it finds. Here that is version 2 already; at worst it would be version 1.
       await node.loadAdapterInfo(userId);
+      // 3. The save hears of the loss of its connection.
+      proxy.cut();
       expect(await saving).toBe('SAVE_OUTCOME_UNKNOWN');
-      // 3. Whatever was put back before the save failed is not trusted: the next load asks, and tells the truth.
+      proxy.heal();
+      // 4. Whatever was put back before the save failed is not trusted: the next load asks, and tells the truth.
       expect(node.peekAdapter(userId)).toBeUndefined();
       expect((await node.loadAdapterInfo(userId)).version).toBe(2);
       expect(node.peekAdapter(userId)?.userId).toBe(userId);
@@ -61,7 +64,7 @@ test('a version that was heard of while Postgres was silent is not passed over f
   const userId = await bench.user();
   const other = await bench.open();
   await other.saveAdapter(smallAdapter(userId, 1));
-  const node = await slowNode({ changeFeed: false, maxStalenessMs: 50, postgresTimeoutMs: 1500, redis: redisUrl() });
+  const node = await slowNode({ changeFeed: false, maxStalenessMs: 50, redis: redisUrl() });
   await node.loadAdapter(userId);
   await waitFor(() => node.peekAdapter(userId) === undefined);
   // 1. Version 1 has to be verified, and Postgres says nothing.
@@ -74,7 +77,8 @@ test('a version that was heard of while Postgres was silent is not passed over f
   const heard = new Promise((resolve) => node.on('invalidated', resolve));
   await other.saveAdapter(smallAdapter(userId, 2));
   await heard;
-  // 3. Time runs out for Postgres. Serving version 1, flagged stale, would go back behind what this node knows.
+  // 3. Postgres is lost. Serving version 1, flagged stale, would go back behind what this node knows.
+  proxy.cut();
   expect(await loading).not.toBe(1);
 });
 
@@ -82,20 +86,21 @@ test('a slow load that read before a save answers its own caller, and later load
   const userId = await bench.user();
   const saver = await bench.open({ redis: false });
   await saver.saveAdapter(smallAdapter(userId, 1));
-  const node = await slowNode({ postgresTimeoutMs: 10_000 });
+  const node = await slowNode();
   await node.countAdapters(userId);
-  // 1. The load reads version 1; its answer takes its time.
-  proxy.delay(600);
+  // 1. The load reads version 1; its answer is under way.
+  proxy.hold();
+  const [begun] = await bench.sql<{ at: string }>('select clock_timestamp()::text as at');
   const loading = node.loadAdapterInfo(userId);
-  await waitFor(async () => (await reads()) > 0);
+  await waitFor(async () => (await readsSince(begun?.at)) > 0);
   // 2. Version 2 is committed, and this node hears of it.
   const heard = new Promise((resolve) => node.on('invalidated', resolve));
   await saver.saveAdapter(smallAdapter(userId, 2));
   await heard;
   // 3. The load ends: its caller may get version 1, the cache must not.
+  proxy.heal();
   expect((await loading).version).toBe(1);
   expect(node.peekAdapter(userId)).toBeUndefined();
-  proxy.heal();
   const { adapter, version } = await node.loadAdapterInfo(userId);
   expect(version).toBe(2);
   expect(encodeAdapter(adapter).equals(encodeAdapter(smallAdapter(userId, 2)))).toBe(true);
@@ -105,11 +110,12 @@ async function rows(userId: string): Promise<number> {
   return (await bench.sql('select from lora_adapters where user_id = $1', [userId])).length;
 }
 
-/** Sessions of this package whose last statement was a load, and is done. */
-async function reads(): Promise<number> {
+/** Sessions of this package whose last statement was a load, and is done since then. */
+async function readsSince(time: string | undefined): Promise<number> {
   const sessions = await bench.sql(
     `select from pg_stat_activity where datname = current_database() and application_name = 'lora-store'
-     and state = 'idle' and query like '%b.weights%' and state_change > now() - interval '500 milliseconds'`,
+     and state = 'idle' and query like '%b.weights%' and state_change > $1::timestamptz`,
+    [time],
   );
   return sessions.length;
 }

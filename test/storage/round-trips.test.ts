@@ -4,6 +4,7 @@ import { Redis } from 'ioredis';
 import pg from 'pg';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import type { LoRAStorage } from '../../src/storage/lora-storage.js';
+import { endPool } from '../support/pools.js';
 import { type OwnServer, startRedis } from '../support/redis.js';
 import { smallAdapter, useStorage } from '../support/storage.js';
 import { waitFor } from '../support/wait.js';
@@ -45,10 +46,10 @@ beforeAll(async () => {
   });
 });
 afterAll(async () => {
-  monitor.disconnect();
-  redis.disconnect();
-  await pool.end();
-  await server.stop();
+  monitor?.disconnect();
+  redis?.disconnect();
+  await endPool(pool);
+  await server?.stop();
 });
 
 /**

@@ -2,6 +2,7 @@
 import { randomUUID } from 'node:crypto';
 import { Redis } from 'ioredis';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { endPool } from '../support/pools.js';
 import { redisUrl } from '../support/redis.js';
 import { smallAdapter, useStorage } from '../support/storage.js';
 import { waitFor } from '../support/wait.js';
@@ -12,7 +13,7 @@ let redis: Redis;
 beforeAll(() => {
   redis = new Redis(redisUrl());
 });
-afterAll(() => redis.disconnect());
+afterAll(() => redis?.disconnect());
 
 function redisKey(userId: string, adapterName = 'default'): string {
   return `${bench.namespace}:v1:{${userId}}:${adapterName}`;
@@ -229,7 +230,7 @@ describe('a database client of the caller’s', () => {
     expect((await node.loadAdapterInfo(userId)).tier).toBe('postgres');
     await node.close();
     expect((await pool.query('select 1 as one')).rows).toEqual([{ one: 1 }]);
-    await pool.end();
+    await endPool(pool);
   });
 
   test('his Redis client serves and stays connected', async () => {

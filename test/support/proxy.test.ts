@@ -33,8 +33,8 @@ beforeEach(async () => {
 });
 
 afterEach(async () => {
-  for (const { socket } of clients) socket.destroy();
-  await proxy.close();
+  for (const { socket } of clients ?? []) socket.destroy();
+  await proxy?.close();
   await new Promise((resolve) => echo.close(resolve));
 });
 
@@ -143,6 +143,20 @@ test('cutAfter ends a connection in the middle of an answer, of which the beginn
   idle.socket.write('answer');
   await waitFor(() => idle.socket.closed);
   expect(idle.received).toBe('ans');
+});
+
+test('hold keeps every answer until heal, and then all arrive in their order', async () => {
+  const client = await connect();
+  proxy.hold();
+  client.socket.write('1');
+  await waitFor(() => heard.includes('1'));
+  client.socket.write('2');
+  await waitFor(() => heard.includes('2'));
+  expect(client.received).toBe('');
+  proxy.heal();
+  await waitFor(() => client.received === '12');
+  await echoes(client, '3');
+  expect(client.received).toBe('123');
 });
 
 test('delay holds answers back and keeps their order when it shrinks', async () => {

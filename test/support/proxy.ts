@@ -23,6 +23,8 @@ export interface FaultProxy {
   mute(direction?: 'both' | 'answers'): void;
   /** Every answer takes this much longer, in its order. 0: no longer. */
   delay(ms: number): void;
+  /** Every answer waits for heal(), and none is lost. */
+  hold(): void;
   /**
    * Each connection that is there now ends when it has delivered so many more bytes of answers, and these arrive: in the
    * middle of a row, say. New connections are spared.
@@ -41,10 +43,13 @@ interface State {
   fault: Fault;
   delayMs: number;
   lostBytes: number;
+  /** Answers wait for it. */
+  held: Promise<void> | undefined;
+  release(): void;
 }
 
 export async function startProxy(targetPort: number, targetHost = '127.0.0.1'): Promise<FaultProxy> {
-  const state: State = { fault: 'none', delayMs: 0, lostBytes: 0 };
+  const state: State = { fault: 'none', delayMs: 0, lostBytes: 0, held: undefined, release: () => undefined };
   const links = new Set<Link>();
   const server = createServer((client) => {
     if (state.fault === 'cut') {
@@ -82,12 +87,19 @@ export async function startProxy(targetPort: number, targetHost = '127.0.0.1'): 
     delay(ms) {
       state.delayMs = ms;
     },
+    hold() {
+      state.held ??= new Promise((resolve) => {
+        state.release = resolve;
+      });
+    },
     cutAfter(bytes) {
       for (const link of links) link.cutAfter(bytes);
     },
     heal() {
       state.fault = 'none';
       state.delayMs = 0;
+      state.release();
+      state.held = undefined;
     },
     close() {
       cutAll();
@@ -155,6 +167,7 @@ class Link {
     this.#answers = this.#answers.then(async () => {
       const early = due - performance.now();
       if (early > 0) await sleep(early);
+      await this.#state.held;
       act();
     });
   }

@@ -15,8 +15,8 @@ beforeAll(async () => {
   client.on('error', () => undefined);
 });
 afterAll(async () => {
-  client.disconnect();
-  await redis.stop();
+  client?.disconnect();
+  await redis?.stop();
 });
 
 test('a slot on its way is met as ASK, and as MOVED when it has arrived', async () => {

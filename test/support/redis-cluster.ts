@@ -4,8 +4,8 @@
  */
 import { Redis } from 'ioredis';
 import { type OwnServer, startRedisProcess } from './redis.js';
-import { freePort } from './servers/ports.js';
 import type { ServerSettings } from './servers/server.js';
+import { allStarted, builtOn } from './servers/together.js';
 import { waitFor } from './wait.js';
 
 export interface ClusterNode {
@@ -49,10 +49,12 @@ export class TestRedisCluster {
   }
 
   static async start(more: ServerSettings = {}): Promise<TestRedisCluster> {
-    const nodes = await Promise.all(Array.from({ length: 2 * MASTERS }, () => startNode(more)));
-    const cluster = new TestRedisCluster(nodes);
-    await cluster.#form();
-    return cluster;
+    const servers = await allStarted(Array.from({ length: 2 * MASTERS }, () => startServer(more)));
+    return await builtOn(servers, async () => {
+      const cluster = new TestRedisCluster(await Promise.all(servers.map(nodeAt)));
+      await cluster.#form();
+      return cluster;
+    });
   }
 
   /** What a client begins with. */
@@ -213,10 +215,12 @@ export class TestRedisCluster {
   }
 }
 
-async function startNode(more: ServerSettings): Promise<ClusterNode> {
-  // By default it is the port plus 10000, where the kernel takes ports from for outgoing connections.
-  const busPort = await freePort();
-  const server = await startRedisProcess({ ...settings, 'cluster-port': String(busPort), ...more });
+/** By default the bus is at the port plus 10000, where the kernel takes ports from for outgoing connections. */
+function startServer(more: ServerSettings): Promise<OwnServer> {
+  return startRedisProcess({ ...settings, ...more }, 'cluster-port');
+}
+
+async function nodeAt(server: OwnServer): Promise<ClusterNode> {
   const raw = new Redis(server.url, {
     maxRetriesPerRequest: 0,
     retryStrategy: () => 50,
@@ -224,7 +228,8 @@ async function startNode(more: ServerSettings): Promise<ClusterNode> {
     commandTimeout: 2000,
   });
   raw.on('error', () => undefined);
-  return { id: String(await raw.call('CLUSTER', 'MYID')), port: server.port, busPort, server, raw };
+  const [, busPort] = (await raw.config('GET', 'cluster-port')) as string[];
+  return { id: String(await raw.call('CLUSTER', 'MYID')), port: server.port, busPort: Number(busPort), server, raw };
 }
 
 /** `CLUSTER NODES`, as this node sees it. */

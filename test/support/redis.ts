@@ -37,9 +37,12 @@ export async function startRedis(settings?: ServerSettings): Promise<OwnServer> 
   return await startRedisBy(recipe, settings);
 }
 
-/** As startRedis, but always on this machine itself: for servers that have to find each other at the addresses that clients use. */
-export async function startRedisProcess(settings?: ServerSettings): Promise<OwnServer> {
-  return await startLocalRedis(await localRedisRecipe(), settings);
+/**
+ * As startRedis, but always on this machine itself: for servers that have to find each other at the addresses that clients
+ * use. portSetting: of a second port that the server is to have.
+ */
+export async function startRedisProcess(settings?: ServerSettings, portSetting?: string): Promise<OwnServer> {
+  return await startLocalRedis(await localRedisRecipe(), settings, portSetting);
 }
 
 export async function localRedisRecipe(): Promise<BinaryRecipe> {

@@ -6,6 +6,7 @@ import { UserLoRAAdapter } from '../../src/adapter/adapter.js';
 import type { LoRAStorageOptions } from '../../src/options.js';
 import { LoRAStorage } from '../../src/storage/lora-storage.js';
 import { createDatabase, type TestDatabase } from './database.js';
+import { endPool } from './pools.js';
 import { redisNamespace, redisUrl } from './redis.js';
 
 export interface Bench {
@@ -34,8 +35,8 @@ export function useStorage(): Bench {
   });
   afterAll(async () => {
     await Promise.all(opened.map((storage) => storage.close()));
-    await pool.end();
-    await database.drop();
+    await endPool(pool);
+    await database?.drop();
   });
 
   return {

@@ -35,9 +35,9 @@ beforeAll(async () => {
 });
 
 afterAll(async () => {
-  await deleter.close();
-  await Promise.all([observer, one, two].map((session) => session.end()));
-  await database.drop();
+  await deleter?.close();
+  await Promise.all([observer, one, two].map((session) => session?.end()));
+  await database?.drop();
 });
 
 beforeEach(() => observer.query(`insert into users values ('${ANNA}')`));

@@ -9,6 +9,7 @@ import { SERVER_ID } from '../../src/postgres/server-id.js';
 import { PostgresTier } from '../../src/tiers/postgres.js';
 import * as sql from '../../src/tiers/statements.js';
 import { createDatabase, type TestDatabase } from '../support/database.js';
+import { endPool } from '../support/pools.js';
 import { gist, recordOf } from './support.js';
 
 const LIMITS = { timeoutMs: 10_000, maxQueue: 1000 };
@@ -33,9 +34,9 @@ beforeAll(async () => {
   creating = new PostgresTier(own, { createMissingUsers: true }, quiet);
 });
 afterAll(async () => {
-  await Promise.all(databases.map((each) => each.close()));
-  await pool.end();
-  await database.drop();
+  await Promise.all((databases ?? []).map((each) => each.close()));
+  await endPool(pool);
+  await database?.drop();
 });
 
 async function newUser(): Promise<Key> {

@@ -21,11 +21,11 @@ let states: string[];
 beforeAll(async () => {
   redis = await TestRedisCluster.start();
 });
-afterAll(() => redis.stop());
+afterAll(() => redis?.stop());
 beforeEach(async () => {
   await connect(5000);
 });
-afterEach(() => cluster.disconnect());
+afterEach(() => cluster?.disconnect());
 
 async function connect(timeoutMs: number, keyPrefix?: string): Promise<void> {
   cluster?.disconnect();

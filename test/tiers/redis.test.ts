@@ -22,8 +22,8 @@ beforeAll(async () => {
   raw = new Redis(redisUrl());
 });
 afterAll(async () => {
-  raw.disconnect();
-  await connections.close();
+  raw?.disconnect();
+  await connections?.close();
 });
 beforeEach(() => {
   corrupt = [];

@@ -57,7 +57,7 @@ beforeAll(async () => {
 
 afterAll(() => {
   process.off('unhandledRejection', note);
-  server.close();
+  server?.close();
 });
 
 function urlOf(server: Server): string {

@@ -7,6 +7,7 @@ import { afterAll, beforeAll, expect, test } from 'vitest';
 import { UserLoRAAdapter } from '../../../src/adapter/adapter.js';
 import { migrate } from '../../../src/postgres/migrate.js';
 import { LoRAStorage } from '../../../src/storage/lora-storage.js';
+import { endPool } from '../../support/pools.js';
 import { type OwnServer, startPostgres } from '../../support/postgres.js';
 import { root } from '../../support/root.js';
 import { smallAdapter } from '../../support/storage.js';
@@ -23,9 +24,9 @@ beforeAll(async () => {
   storage = await LoRAStorage.open({ postgres: server.url, redis: false, createMissingUsers: true });
 });
 afterAll(async () => {
-  await storage.close();
-  await pool.end();
-  await server.stop();
+  await storage?.close();
+  await endPool(pool);
+  await server?.stop();
 });
 
 /** The statement below `-- name:`. */

@@ -2,6 +2,7 @@
 import { Redis } from 'ioredis';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import type { LoRAStorage } from '../../../src/storage/lora-storage.js';
+import { endPool } from '../../support/pools.js';
 import { redisUrl } from '../../support/redis.js';
 import { useStorage } from '../../support/storage.js';
 import { waitFor } from '../../support/wait.js';
@@ -23,7 +24,7 @@ afterEach(async () => {
 
 async function counted(max: number, options = {}) {
   const { pool, sent } = countingPool(bench.postgresUrl, max);
-  closing.push(() => pool.end());
+  closing.push(() => endPool(pool));
   const node = await bench.open({ postgres: pool, redis: false, ...options });
   closing.push(() => node.close());
   return { node, loads: () => sent.filter((name) => name.startsWith('load')).length };

@@ -2,6 +2,7 @@
 import pg from 'pg';
 import { describe, expect, test } from 'vitest';
 import type { LoRAStorage } from '../../../src/storage/lora-storage.js';
+import { endPool } from '../../support/pools.js';
 import { useStorage } from '../../support/storage.js';
 import { waitFor } from '../../support/wait.js';
 import { earIs, insertAdapters, proxyTo, versionAt } from './support.js';
@@ -50,7 +51,7 @@ test('it is no connection of the pool, and hears while all of those are taken', 
   expect(await versionAt(node, userId)).toBe(2);
   await node.close();
   await waitFor(async () => (await ears()).length === 0);
-  await pool.end();
+  await endPool(pool);
 });
 
 describe.each([

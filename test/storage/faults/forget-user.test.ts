@@ -19,9 +19,9 @@ beforeAll(async () => {
   [redisProxy, earProxy] = await Promise.all([proxyTo(server.url), proxyTo(bench.postgresUrl)]);
 });
 afterAll(async () => {
-  raw.disconnect();
-  await Promise.all([redisProxy.close(), earProxy.close()]);
-  await server.stop();
+  raw?.disconnect();
+  await Promise.all([redisProxy?.close(), earProxy?.close()]);
+  await server?.stop();
 });
 
 const near = (): Promise<LoRAStorage> => bench.open({ redis: server.url });

@@ -2,6 +2,7 @@
 import { afterEach, expect, test } from 'vitest';
 import { AdapterCorruptError } from '../../../src/errors.js';
 import type { LoRAStorage } from '../../../src/storage/lora-storage.js';
+import { endPool } from '../../support/pools.js';
 import { smallAdapter, useStorage } from '../../support/storage.js';
 import { waitFor } from '../../support/wait.js';
 import { gatedPool } from './gates.js';
@@ -15,7 +16,7 @@ afterEach(async () => {
 
 async function counted(options = {}) {
   const { pool, sent } = countingPool(bench.postgresUrl, 4);
-  closing.push(() => pool.end());
+  closing.push(() => endPool(pool));
   const node = await bench.open({ postgres: pool, ...options });
   closing.push(() => node.close());
   return { node, loads: () => sent.filter((name) => name.startsWith('load')) };
@@ -24,7 +25,7 @@ async function counted(options = {}) {
 /** Its loads are read and not yet told of, as long as the gate is shut. */
 async function gated(options = {}) {
   const { pool, gate } = gatedPool(bench.postgresUrl, 4);
-  closing.push(() => pool.end());
+  closing.push(() => endPool(pool));
   const node = await bench.open({ postgres: pool, redis: false, ...options });
   closing.push(() => node.close());
   return { node, gate };

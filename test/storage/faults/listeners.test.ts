@@ -6,6 +6,7 @@ import { afterAll, beforeAll, expect, test } from 'vitest';
 import type { LoRAStorageOptions } from '../../../src/options.js';
 import { LoRAStorage } from '../../../src/storage/lora-storage.js';
 import { createDatabase, type TestDatabase } from '../../support/database.js';
+import { endPool } from '../../support/pools.js';
 import { redisUrl } from '../../support/redis.js';
 import { smallAdapter, useStorage } from '../../support/storage.js';
 import { proxyTo } from './support.js';
@@ -27,9 +28,9 @@ beforeAll(async () => {
   await redis.ping();
 });
 afterAll(async () => {
-  redis.disconnect();
-  await pool.end();
-  await empty.drop();
+  redis?.disconnect();
+  await endPool(pool);
+  await empty?.drop();
 });
 
 const count = (emitter: EventEmitter) =>

@@ -2,6 +2,7 @@
 import { afterEach, expect, test } from 'vitest';
 import { StorageOverloadedError } from '../../../src/errors.js';
 import type { LoRAStorage } from '../../../src/storage/lora-storage.js';
+import { endPool } from '../../support/pools.js';
 import { useStorage } from '../../support/storage.js';
 import { waitFor } from '../../support/wait.js';
 import { countingPool, holdHeads, insertAdapters, waitingSessions } from './support.js';
@@ -19,7 +20,7 @@ afterEach(async () => {
 async function counted(options = {}) {
   const { pool, sent } = countingPool(bench.postgresUrl, 8);
   const node = await bench.open({ postgres: pool, ...patient, ...options });
-  closing.push(() => node.close().then(() => pool.end()));
+  closing.push(() => node.close().then(() => endPool(pool)));
   return { node, loads: () => sent.filter((name) => name.startsWith('load')) };
 }
 

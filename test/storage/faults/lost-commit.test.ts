@@ -25,8 +25,8 @@ beforeEach(async () => {
   await holder.connect();
 });
 afterEach(async () => {
-  await holder.end();
-  await proxy.close();
+  await holder?.end();
+  await proxy?.close();
 });
 
 const modes: [string, () => LoRAStorageOptions][] = [

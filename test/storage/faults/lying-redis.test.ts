@@ -51,7 +51,7 @@ beforeAll(async () => {
     }),
   );
 });
-afterAll(() => redis.raw.disconnect());
+afterAll(() => redis?.raw.disconnect());
 
 const nextTruth = () => truths.pop() ?? expect.fail('more lies than truths');
 

@@ -18,8 +18,8 @@ beforeAll(async () => {
   earProxy = await proxyTo(bench.postgresUrl);
 });
 afterAll(async () => {
-  raw.disconnect();
-  await earProxy.close();
+  raw?.disconnect();
+  await earProxy?.close();
 });
 
 /** Its memory holds one adapter of 41,052 bytes. Its lease outlasts the test. */

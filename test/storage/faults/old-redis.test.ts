@@ -26,9 +26,9 @@ beforeAll(async () => {
   proxy = await proxyTo(server.url);
 });
 afterAll(async () => {
-  redis.raw.disconnect();
-  await proxy.close();
-  await server.stop();
+  redis?.raw.disconnect();
+  await proxy?.close();
+  await server?.stop();
 });
 
 /** To be closed before the next writer: who listens to it clears what is to be found old. */

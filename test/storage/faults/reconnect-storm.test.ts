@@ -5,6 +5,7 @@
 import type pg from 'pg';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { LoRAStorage } from '../../../src/storage/lora-storage.js';
+import { endPool } from '../../support/pools.js';
 import type { FaultProxy } from '../../support/proxy.js';
 import { redisUrl } from '../../support/redis.js';
 import { useStorage } from '../../support/storage.js';
@@ -54,8 +55,8 @@ describe.each([
     expect(node.cacheStats().memory.entries).toBe(COUNT);
   });
   afterAll(async () => {
-    await node.close();
-    await Promise.all([pool.end(), ear.close()]);
+    await node?.close();
+    await Promise.all([endPool(pool), ear?.close()]);
   });
 
   /** Cuts the ear, adds a version to one adapter unheard, and lets it listen again: nothing is asked for that. */
@@ -127,5 +128,5 @@ test('with change feed off a bus that was away asks for nothing: what is in memo
   await node.loadAdapters(keysOf(some));
   expect(sent).toEqual([]);
   await node.close();
-  await Promise.all([pool.end(), bus.close()]);
+  await Promise.all([endPool(pool), bus.close()]);
 });

@@ -27,7 +27,7 @@ let open: { node: LoRAStorage; client: Cluster }[] = [];
 beforeAll(async () => {
   redis = await TestRedisCluster.start();
 });
-afterAll(() => redis.stop());
+afterAll(() => redis?.stop());
 afterEach(async () => {
   await Promise.all(open.map(({ node }) => node.close()));
   for (const { client } of open) client.disconnect();

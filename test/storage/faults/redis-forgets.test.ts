@@ -29,8 +29,8 @@ afterEach(async () => {
   open = [];
 });
 afterAll(async () => {
-  raw.disconnect();
-  await server.stop();
+  raw?.disconnect();
+  await server?.stop();
 });
 
 async function far(options: LoRAStorageOptions): Promise<FarNode> {

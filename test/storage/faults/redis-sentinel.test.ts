@@ -21,7 +21,7 @@ let open: LoRAStorage[] = [];
 beforeAll(async () => {
   redis = await TestSentinels.start();
 });
-afterAll(() => redis.stop());
+afterAll(() => redis?.stop());
 afterEach(async () => {
   await Promise.all(open.map((node) => node.close()));
   open = [];
@@ -124,7 +124,7 @@ test('a master that was demoted under its connections refuses writes, and is lef
 test('a sentinel that looks alive and says nothing is passed over', async () => {
   const [mute] = redis.sentinels as [OwnServer];
   await mute.pause();
-  const [a, b] = [await nodeWith(), await nodeWith({ memory: false })];
+  const [a, b] = await Promise.all([nodeWith(), nodeWith({ memory: false })]);
   await works(a, b, await redis.master());
   await mute.resume();
 });

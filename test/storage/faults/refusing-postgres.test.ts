@@ -7,6 +7,7 @@ import pg from 'pg';
 import { describe, expect, test } from 'vitest';
 import type { LoRAStorageOptions, PostgresSource } from '../../../src/options.js';
 import type { LoRAStorage } from '../../../src/storage/lora-storage.js';
+import { endPool } from '../../support/pools.js';
 import { redisUrl } from '../../support/redis.js';
 import { smallAdapter, useStorage } from '../../support/storage.js';
 import { waitFor } from '../../support/wait.js';
@@ -49,7 +50,7 @@ describe('a server that answers that it cannot', () => {
     expect(await node.loadAdapterInfo(kept)).toMatchObject({ version: 1, stale: false });
     expect(told).toEqual([]);
     await Promise.all([node.close(), listener.close()]);
-    await pool?.end();
+    await endPool(pool);
   });
 
   const modes: LoRAStorageOptions[] = [
@@ -112,7 +113,7 @@ describe('a pool whose connections are all taken', () => {
     const client = await pool.connect();
     const close = async () => {
       await node.close();
-      await pool.end();
+      await endPool(pool);
     };
     return { node, kept, told, giveBack: () => client.release(), close };
   }

@@ -148,7 +148,7 @@ describe('open() is refused half-way, and nothing is left open:', () => {
   beforeAll(async () => {
     empty = await createDatabase({ template: 'empty' });
   });
-  afterAll(() => empty.drop());
+  afterAll(() => empty?.drop());
 
   test.concurrent.for(refusals)('%s', async ([, change, outcome], { onTestFinished }) => {
     const at = await scene(onTestFinished);

@@ -51,8 +51,8 @@ afterEach(() => {
   for (const line of [lines.ear, lines.bus]) breakOff(line);
 });
 afterAll(async () => {
-  await child.kill();
-  await Promise.all(Object.values(lines).map((line) => line.close()));
+  await child?.kill();
+  await Promise.all(Object.values(lines ?? {}).map((line) => line.close()));
 });
 
 async function savedUser(): Promise<string> {

@@ -4,17 +4,26 @@ import { join } from 'node:path';
 import { Redis } from 'ioredis';
 import { Daemon } from './daemon.js';
 import { startLocalServer } from './local-server.js';
+import { freePort } from './ports.js';
 import { type BinaryRecipe, type OwnServer, redisUrlAt, type ServerSettings } from './server.js';
 
 export const redisTestSettings: ServerSettings = { save: '', appendonly: 'no' };
 
-export async function startLocalRedis(recipe: BinaryRecipe, settings: ServerSettings = {}): Promise<OwnServer> {
+/** portSetting: of a second port, such as 'cluster-port', which is chosen along with the first. */
+export async function startLocalRedis(
+  recipe: BinaryRecipe,
+  settings: ServerSettings = {},
+  portSetting?: string,
+): Promise<OwnServer> {
   const daemon = new Daemon('redis');
   const given = { ...redisTestSettings, bind: '127.0.0.1', dir: daemon.home, ...settings };
   return await startLocalServer(daemon, {
     executable: join(recipe.directory, recipe.executable),
     env: recipe.libraryPath === undefined ? {} : { LD_LIBRARY_PATH: recipe.libraryPath },
-    args: (port) => ['--port', String(port), ...redisArguments(given)],
+    args: async (port) => {
+      const second = portSetting === undefined ? {} : { [portSetting]: String(await freePort()) };
+      return ['--port', String(port), ...redisArguments({ ...given, ...second })];
+    },
     url: (port) => redisUrlAt(port),
     greet: greetRedis,
   });

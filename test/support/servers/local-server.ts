@@ -10,7 +10,8 @@ import type { OwnServer } from './server.js';
 export interface Program {
   readonly executable: string;
   readonly env: NodeJS.ProcessEnv;
-  args(port: number): readonly string[];
+  /** Asked once for each port that is tried, so a second port is chosen here: a restart keeps it. */
+  args(port: number): readonly string[] | Promise<readonly string[]>;
   url(port: number): string;
   /** Resolves when a client was served; rejects as long as none is. */
   greet(url: string): Promise<void>;
@@ -20,7 +21,7 @@ const attempts = 5;
 
 export async function startLocalServer(daemon: Daemon, program: Program): Promise<OwnServer> {
   try {
-    const port = await startOnFreePort(daemon, program);
+    const { port, args } = await startOnFreePort(daemon, program);
     const server: OwnServer = {
       url: program.url(port),
       port,
@@ -28,7 +29,7 @@ export async function startLocalServer(daemon: Daemon, program: Program): Promis
       kill: () => daemon.end('SIGKILL'),
       async restart() {
         await daemon.end('SIGKILL');
-        await startOn(port, daemon, program);
+        await startOn(port, args, daemon, program);
       },
       pause: async () => daemon.signal('SIGSTOP'),
       resume: async () => daemon.signal('SIGCONT'),
@@ -40,20 +41,21 @@ export async function startLocalServer(daemon: Daemon, program: Program): Promis
   }
 }
 
-async function startOnFreePort(daemon: Daemon, program: Program): Promise<number> {
+async function startOnFreePort(daemon: Daemon, program: Program): Promise<{ port: number; args: readonly string[] }> {
   for (let attempt = 1; ; attempt++) {
     const port = await freePort();
+    const args = await program.args(port);
     try {
-      await startOn(port, daemon, program);
-      return port;
+      await startOn(port, args, daemon, program);
+      return { port, args };
     } catch (error) {
       if (attempt === attempts || !lostTheRace(daemon.log)) throw error;
     }
   }
 }
 
-async function startOn(port: number, daemon: Daemon, program: Program): Promise<void> {
-  daemon.start(program.executable, program.args(port), program.env);
+async function startOn(port: number, args: readonly string[], daemon: Daemon, program: Program): Promise<void> {
+  daemon.start(program.executable, args, program.env);
   let answered = false;
   await waitFor(
     async () => {
