@@ -53,6 +53,8 @@ export interface LoRAStorageOptions {
   createMissingUsers?: boolean;
 }
 
+type SeveralServers = Exclude<LoRAStorageOptions['postgres'], PostgresSource | undefined>;
+
 export interface ResolvedOptions {
   readonly postgres: {
     readonly primary: PostgresSource;
@@ -138,7 +140,7 @@ function parsePostgres(source: LoRAStorageOptions['postgres']): ResolvedOptions[
   if (source === undefined || source === '') {
     throw new TypeError("no Postgres: set DATABASE_URL, or pass the option postgres (a URL, or 'embedded:./dir')");
   }
-  if (typeof source === 'object' && 'primary' in source) {
+  if (isSeveral(source)) {
     refuseUnknown('option postgres.', source, ['primary', 'replicas', 'direct']);
     const direct = source.direct === undefined ? undefined : postgresSource('postgres.direct', source.direct);
     if (typeof direct === 'string' && direct.startsWith('embedded:')) {
@@ -150,6 +152,11 @@ function parsePostgres(source: LoRAStorageOptions['postgres']): ResolvedOptions[
     return { primary: postgresSource('postgres.primary', source.primary), replicas, direct };
   }
   return { primary: postgresSource('postgres', source), replicas: [], direct: undefined };
+}
+
+/** One of these names is enough: without a primary it is a mistake, and no PoolConfig. */
+function isSeveral(source: object | string): source is SeveralServers {
+  return typeof source === 'object' && ['primary', 'replicas', 'direct'].some((name) => name in source);
 }
 
 function parseReplicas(replicas: readonly PostgresSource[] = []): readonly PostgresSource[] {

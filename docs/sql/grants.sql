@@ -11,8 +11,10 @@ grant select (id), update (id) on users to lora_app;
 grant insert (id) on users to lora_app;
 grant select, insert, delete, update (updated_at) on lora_adapters to lora_app;
 grant select, insert, update, delete on lora_adapter_heads to lora_app;
--- For postgres.replicas: a node that reads from standbys says there who their primary is.
-grant select, insert, update on lora_store_primary to lora_app, lora_reader;
+-- For postgres.replicas: a node that reads from standbys leaves a mark on the primary, and looks for it there.
+revoke all on function lora_store_mark() from public;
+grant execute on function lora_store_mark() to lora_app, lora_reader;
+grant select on lora_store_primary to lora_app, lora_reader;
 
 -- Enough for `max(version) + 1` and for RETURNING id. The heads follow by triggers, which run as their owner.
 grant insert, select (id, user_id, adapter_name, version) on lora_adapters to lora_trainer;

@@ -123,7 +123,7 @@ const tiers = [
   alert('ReplicaOutOfRotation', 'warning', `${series('lora_store.replicas', 'state!="up"')} > 0`, '5m', {
     summary: '{{ $labels.instance }}: {{ $value }} read replicas are {{ $labels.state }}',
     description:
-      'Loads go to the primary instead. Down: it does not answer, or is no standby. Behind: its replay lags, a transaction on the primary stays open, or the change feed is down.',
+      'Loads go to the primary instead. Down: it does not answer, or is no standby. Behind: its replay lags, it follows another primary, or the change feed is down.',
   }),
   alert(
     'RedisLeftAlone',

@@ -8,7 +8,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import pg from 'pg';
 import { DeadlineError, within } from '../deadline.js';
 import { isPooled, PoolerError } from '../postgres/pooler.js';
-import { SERVER_ID, SIGN_PRIMARY } from '../postgres/server-id.js';
+import { LEAVE_MARK, SERVER_ID } from '../postgres/server-id.js';
 import { untilAborted } from './flight.js';
 import type { Coherence } from './head.js';
 
@@ -134,8 +134,6 @@ export class ChangeFeed {
     const sentAt = await this.#sendHeartbeat(client);
     if (this.#provenAt < sentAt)
       throw new Error('LISTEN is accepted but nothing arrives (a pooler? set postgres.direct)');
-    // Before the horizon: what shows all that is below it shows this as well.
-    if (this.#replicated) await this.#ask(client, SIGN_PRIMARY);
     await this.#noteHorizon(client);
     if (this.#client !== client) throw new Error('the change feed was closed or cut while it connected');
   }
@@ -144,14 +142,27 @@ export class ChangeFeed {
   async #noteHorizon(client: pg.Client): Promise<void> {
     for (;;) {
       const { era } = this.#coherence;
+      const mark = this.#replicated ? await this.#leaveMark(client) : undefined;
       const sentAt = performance.now();
       const { rows } = await this.#ask(
         client,
         `select pg_snapshot_xmax(pg_current_snapshot())::text as xid,
            ${SERVER_ID}::text as server`,
       );
-      const horizon = { xid: Number(rows[0]?.xid), server: Number(rows[0]?.server) };
+      const horizon = { xid: Number(rows[0]?.xid), server: Number(rows[0]?.server), mark };
       if (this.#client !== client || this.#coherence.listen(horizon, era, sentAt)) return;
+    }
+  }
+
+  /** By which standbys are judged. Undefined where that is not to be had: then none of them counts, and the ear is as good as ever. */
+  async #leaveMark(client: pg.Client): Promise<number | undefined> {
+    try {
+      const results = (await this.#ask(client, LEAVE_MARK)) as unknown as pg.QueryResult<{ mark: string }>[];
+      return Number(results.find(({ command }) => command === 'SELECT')?.rows[0]?.mark);
+    } catch (error) {
+      if (!(error instanceof pg.DatabaseError)) throw error;
+      await this.#ask(client, 'rollback');
+      return undefined;
     }
   }
 

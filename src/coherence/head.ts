@@ -16,7 +16,7 @@ export interface Reading {
   readonly xid: number;
   /** Monotonic ms, taken before Postgres was asked. */
   readonly verifiedAt: number;
-  /** Era of this node's ear in which Postgres was asked; 0: by another node, or with no ear listening. */
+  /** Era of this node's ear in which Postgres was asked, or whose mark a standby shows; 0: by another node, or with no ear listening. */
   readonly era: number;
 }
 
@@ -26,6 +26,8 @@ export type Asked = Pick<Reading, 'verifiedAt' | 'era'>;
 export interface Horizon {
   readonly server: number;
   readonly xid: number;
+  /** Left on the server once this node listened: a standby that shows it, or a later one, shows all that was committed before. */
+  readonly mark?: number | undefined;
 }
 
 /** A number by key: a Map, but for a test that knows of one key. */
@@ -205,10 +207,16 @@ export class Coherence {
     return reading.verifiedAt;
   }
 
-  /** Whether a picture of this server, with all transactions below `xid` in it, shows what committed before this node listened. */
-  covers(server: number, xid: number): boolean {
-    const { horizon } = this.#known;
-    return horizon !== undefined && server === horizon.server && xid >= horizon.xid;
+  /** Whether a standby that shows this server and mark shows all that was committed before this node listened. */
+  reaches(server: number, mark: number): boolean {
+    return reached(this.#known.horizon, server, mark);
+  }
+
+  /** The era of a standby's answer: that of the ear, or of the one that was lost last, which hears of what it does not show. */
+  eraShown(server: number, mark: number): number {
+    const { horizon, era, past } = this.#known;
+    if (reached(horizon, server, mark)) return era;
+    return past !== undefined && reached(past, server, mark) ? past.era : 0;
   }
 
   /** The server and database that the ear listens to, while it does. */
@@ -230,6 +238,10 @@ export class Coherence {
     const { floors, shown, shownBefore } = this.#known;
     return Math.max(floors.get(key) ?? 0, shown.get(key) ?? 0, shownBefore.get(key) ?? 0);
   }
+}
+
+function reached(horizon: Horizon | undefined, server: number, mark: number): boolean {
+  return horizon?.mark !== undefined && server === horizon.server && mark >= horizon.mark;
 }
 
 /**

@@ -177,8 +177,8 @@ export class LoadSteps<E extends Reading, S> {
     // Looked up again: while Redis was asked, a save may have put something newer here.
     const held = this.#held();
     const found = this.#usable(this.#state.found?.entry);
-    const tier = held !== undefined ? 'memory' : found !== undefined || replicated === undefined ? 'redis' : 'postgres';
-    const body = held ?? found ?? this.#usable(replicated);
+    const body = held ?? newer(found, this.#usable(replicated));
+    const tier = held !== undefined ? 'memory' : body !== undefined && body === replicated ? 'postgres' : 'redis';
     this.#state.asking = { do: 'ask postgres', held: body, tier, asked: this.#coherence.ask(now) };
     return this.#state.asking;
   }
@@ -190,4 +190,9 @@ export class LoadSteps<E extends Reading, S> {
   #held(): E | undefined {
     return this.#memory?.get(this.#key.userId, this.#key.adapterName);
   }
+}
+
+/** Of the same revision that of the standby: more is known of when it was the latest. */
+function newer<E extends Reading>(found: E | undefined, replicated: E | undefined): E | undefined {
+  return found !== undefined && found.revision > (replicated?.revision ?? -1) ? found : replicated;
 }

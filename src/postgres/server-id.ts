@@ -3,12 +3,21 @@
  * database, so a stamp or a horizon says nothing about another of either: production and staging on one server may share
  * a Redis. The postmaster's start in µs, moved by a hash of database and schema; both fit 2^53, and so does their sum.
  */
+const PLACE = `(hashtext(current_database() || '.' || current_schema())::int8 + 2147483648) * 1000003`;
+
 export const SERVER_ID = `((extract(epoch from pg_postmaster_start_time()) * 1000000)::int8
-  + (hashtext(current_database() || '.' || current_schema())::int8 + 2147483648) * 1000003)`;
+  + ${PLACE})`;
 
-/** What a standby shows of its primary: that one's number, as it stood when what is shown was written. Null: it is no standby. */
-export const PRIMARY_ID = `case when pg_is_in_recovery() then (select server_id from lora_store_primary) end`;
+/** What a standby shows (migration 005), as two columns: SERVER_ID of its primary, and the latest mark. Null: it is no standby, or shows none. */
+export const SHOWN_BY_STANDBY = `
+  (select reign + ${PLACE} from lora_store_primary
+   where pg_is_in_recovery() and system = (select system_identifier from pg_control_system())),
+  (select mark from lora_store_primary)`;
 
-/** What tells them, on the primary. Nothing is written where it stands there already. */
-export const SIGN_PRIMARY = `insert into lora_store_primary as known (server_id) values (${SERVER_ID})
-  on conflict (only_row) do update set server_id = excluded.server_id where known.server_id <> excluded.server_id`;
+/**
+ * A mark on the primary: who shows it shows everything that was committed before. Not waited for until other servers have
+ * it: what they have matters when they are read. One string of several statements, for a connection that sends those.
+ */
+export const LEAVE_MARK = `begin; set local synchronous_commit = local; select lora_store_mark()::text as mark; commit`;
+/** The same as one statement. */
+export const MARK = `select lora_store_mark()`;

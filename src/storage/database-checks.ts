@@ -3,9 +3,10 @@ import type { Coherence } from '../coherence/head.js';
 import { SchemaError } from '../errors.js';
 import type { ResolvedOptions } from '../options.js';
 import { type Database, statement } from '../postgres/database.js';
+import { sqlState } from '../postgres/failure.js';
 import { PoolerError } from '../postgres/pooler.js';
 import { checkSchema } from '../postgres/schema.js';
-import { SIGN_PRIMARY } from '../postgres/server-id.js';
+import { MARK } from '../postgres/server-id.js';
 import { readFailure } from '../tiers/postgres-errors.js';
 import { WHICH_SERVER } from '../tiers/statements.js';
 
@@ -21,12 +22,13 @@ export async function checkDatabase(database: Database): Promise<void> {
   }
 }
 
-/** Says there who the primary is, for its standbys to show. Rejects where the migration or the right to is missing. */
-export async function signPrimary(database: Database): Promise<void> {
+/** Leaves the first mark for standbys to show. Rejects where the migration or the right is missing; any other trouble may pass. */
+export async function checkMarks(database: Database): Promise<void> {
   try {
-    await database.rows(statement('sign_primary', SIGN_PRIMARY), []);
+    await database.rows(statement('mark', MARK), []);
   } catch (error) {
-    throw readFailure(error);
+    const failure = readFailure(error);
+    if (failure instanceof SchemaError || sqlState(error) === '42501') throw failure;
   }
 }
 

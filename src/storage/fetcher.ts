@@ -91,7 +91,9 @@ export class Fetcher {
       await this.#askReplica([begun], this.#parts.replicas);
       if (begun.replicated !== undefined) return begun.replicated;
     }
-    return await this.#landed(begun, this.#parts.postgres.load(key, begun.next.held, begun.next.asked));
+    return await this.#landed(begun, this.#parts.postgres.load(key, begun.next.held, begun.next.asked), () =>
+      this.#askInstead([key]),
+    );
   }
 
   /** The Redis half of a fetch: whoever finds nothing there claims the key, and whoever is too late for that looks again. */
@@ -126,6 +128,11 @@ export class Fetcher {
       await replicated;
       return await this.#askPostgres(all);
     });
+    let instead: Promise<Map<string, Entry>> | undefined;
+    const askInstead = () => {
+      instead ??= begun.then((all) => this.#askInstead(all.filter(asksPostgres).map(({ key }) => key)));
+      return instead;
+    };
     const fetches = keys.map(async (key, i) => {
       const one = (await begun)[i] as Begun;
       if (!asksPostgres(one)) return this.#fromRedis(key, one.next as Serve<Entry, Buffer>);
@@ -134,10 +141,11 @@ export class Fetcher {
       return await this.#landed(
         one,
         answers.then((found) => found.get(key.id) as Entry | AdapterCorruptError),
+        askInstead,
       );
     });
     // The first that fails ends the call, and the others go on.
-    this.#parts.tasks.track(Promise.allSettled([answers, ...fetches]));
+    this.#parts.tasks.track(Promise.allSettled([replicated, answers, ...fetches]));
     return fetches;
   }
 
@@ -203,8 +211,10 @@ export class Fetcher {
     const entries = await this.#parts.postgres.loadMany(keys, held, first.asking.asked).catch(() => []);
     for (const [i, { key, steps, token }] of settling.entries()) {
       const entry = entries[i];
-      if (entry === undefined || entry instanceof AdapterCorruptError) this.#release(key, token);
-      else this.#leave(key, steps.postgresAnswered(entry, performance.now()));
+      const answer = entry instanceof AdapterCorruptError || entry === undefined ? undefined : entry;
+      const confirmed = answer && steps.postgresAnswered(answer, performance.now());
+      if (confirmed !== undefined) this.#leave(key, confirmed);
+      if (confirmed?.leave === undefined) this.#release(key, token);
     }
   }
 
@@ -219,8 +229,12 @@ export class Fetcher {
     return new Map(keys.map((key, i) => [key.id, entries[i] as Entry | AdapterCorruptError]));
   }
 
-  /** The end of a fetch: what Postgres answers, or what is held while it cannot be asked. */
-  async #landed(asking: Asking, answer: Promise<Entry | AdapterCorruptError>): Promise<Loaded> {
+  /** The end of a fetch: what Postgres answers, or what is held while it cannot be asked, or `instead`, by key. */
+  async #landed(
+    asking: Asking,
+    answer: Promise<Entry | AdapterCorruptError>,
+    instead: () => Promise<Map<string, Entry>>,
+  ): Promise<Loaded> {
     const { key, steps, next, token } = asking;
     try {
       const entry = await answer;
@@ -229,7 +243,7 @@ export class Fetcher {
     } catch (error) {
       this.#release(key, token);
       if (cannotAsk(error)) {
-        const held = steps.postgresUnavailable(performance.now()) ?? (await this.#shownByReplica(asking));
+        const held = steps.postgresUnavailable(performance.now()) ?? this.#judged(asking, await instead());
         if (held !== undefined) return held;
       }
       if (error instanceof AdapterCorruptError) this.#corrupt(key, error);
@@ -237,10 +251,15 @@ export class Fetcher {
     }
   }
 
-  /** The primary is away, and nothing is held: what a replica shows may be served for as long as a copy could be. */
-  async #shownByReplica({ key, steps, next }: Asking): Promise<Loaded | undefined> {
-    const replica = this.#parts.replicas?.anyone();
-    const [entry] = (await replica?.load([key], [undefined])) ?? [];
+  /** The primary is away: what a replica shows of these, in one question. */
+  async #askInstead(keys: readonly Key[]): Promise<Map<string, Entry>> {
+    const answers = (await this.#parts.replicas?.anyone()?.load(keys, [])) ?? [];
+    return new Map(keys.flatMap((key, i) => (answers[i] === undefined ? [] : [[key.id, answers[i]] as const])));
+  }
+
+  /** What a replica shows may be served for as long as a copy could be. */
+  #judged({ key, steps, next }: Asking, shown: Map<string, Entry>): Loaded | undefined {
+    const entry = shown.get(key.id);
     if (entry === undefined) return undefined;
     const then = steps.replicaAnswered(entry, performance.now());
     return then.do === 'serve' ? this.#arrived(key, next, then) : steps.postgresUnavailable(performance.now());

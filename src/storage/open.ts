@@ -23,7 +23,7 @@ import { PostgresTier } from '../tiers/postgres.js';
 import { FORMAT, RedisTier } from '../tiers/redis.js';
 import { connectRedis } from '../tiers/redis-client.js';
 import type { Replicas } from '../tiers/replicas.js';
-import { checkDatabase, expectSameServer, refusePooler, signPrimary } from './database-checks.js';
+import { checkDatabase, checkMarks, expectSameServer, refusePooler } from './database-checks.js';
 import { Events, type StorageEvents } from './events.js';
 import { HotKeys } from './hot-keys.js';
 import { Invalidation } from './invalidation.js';
@@ -84,7 +84,7 @@ async function build(options: ResolvedOptions, closers: Closer[], close: () => P
   closers.push(() => database.close());
   await checkDatabase(database);
   const replicated = options.postgres.replicas.length > 0;
-  if (replicated) await signPrimary(database);
+  if (replicated) await checkMarks(database);
   const postgres = new PostgresTier(database, options, report('postgres'));
   const coherence = new Coherence(options);
   const memory = options.memory && openMemory(options.memory.maxBytes, options.guard, events);

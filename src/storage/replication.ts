@@ -7,7 +7,7 @@ import { Replicas } from '../tiers/replicas.js';
 import type { Events } from './events.js';
 
 /** Of postgresTimeoutMs, what a replica may take of it: the primary has to be asked as well. */
-const SHARE = 1 / 10;
+const SHARE = 1 / 3;
 
 interface Report {
   readonly degraded: (cause: Error) => void;
@@ -27,7 +27,7 @@ export function openReplicas(
     postgres.replicas.map((source, i) => {
       const { degraded, recovered } = report();
       return new Replica(new Database(source, { timeoutMs, maxQueue }, `postgres.replicas[${i}]`), {
-        covers: (server, xid) => coherence.covers(server, xid),
+        coherence,
         degraded,
         recovered,
         corrupt: ({ userId, adapterName }, reason) =>

@@ -20,7 +20,7 @@ export const replicaMetrics: readonly Metric[] = [
     name: 'lora_store.replica.lag',
     instrument: 'gauge',
     unit: 's',
-    description: 'Replay lag of the read replica that is furthest behind, of those that answer.',
+    description: 'How old what the read replica that is furthest behind shows is, of what it has received.',
     read: ({ replicas }) => {
       const lags = replicas.flatMap(({ lagMs }) => (lagMs === undefined ? [] : [lagMs]));
       return lags.length === 0 ? [] : one(Math.max(...lags) / 1000);
@@ -44,7 +44,7 @@ export const replicaMetrics: readonly Metric[] = [
     name: 'lora_store.replica.errors',
     instrument: 'counter',
     unit: '{call}',
-    description: 'Calls of read replicas that failed; the primary was asked instead.',
+    description: 'Loads from read replicas and looks at them that failed, and rows there that were bad.',
     read: ({ replicas }) => (replicas.length === 0 ? [] : one(sum(replicas.map(({ errors }) => errors)))),
   },
 ];

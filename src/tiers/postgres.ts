@@ -186,7 +186,7 @@ export class PostgresTier {
   // ── inside ──
 
   #entry(key: Key, held: Entry | undefined, row: sql.LoadRow, asked: Asked): Entry | AdapterCorruptError {
-    const entry = entryOfRow(key, held, row, asked);
+    const entry = entryOfRow(key, held, row, { xid: row[5], server: row[6], ...asked });
     if (!(entry instanceof AdapterCorruptError) && bringsBody(entry, held)) this.loads++;
     return entry;
   }

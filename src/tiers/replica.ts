@@ -3,11 +3,12 @@
  * at all is decided here: while it answers, and shows a picture that may count.
  */
 
+import type { Coherence } from '../coherence/head.js';
 import type { Key } from '../coherence/key.js';
 import { AdapterCorruptError, StorageOverloadedError } from '../errors.js';
 import { type Database, type PoolState, statement } from '../postgres/database.js';
-import { BusyPoolError } from '../postgres/failure.js';
-import { PRIMARY_ID } from '../postgres/server-id.js';
+import { BusyPoolError, isConnectionState, sqlState } from '../postgres/failure.js';
+import { SHOWN_BY_STANDBY } from '../postgres/server-id.js';
 import type { Entry } from './entry.js';
 import { bringsBody, entryOfRow } from './row.js';
 import * as sql from './statements.js';
@@ -22,37 +23,34 @@ export interface ReplicaStats {
   /** host:port/database */
   readonly target: string;
   readonly state: ReplicaState;
-  /** Of what the primary has committed and this one does not show yet; undefined: not known. */
+  /** How old what it shows is, of what it has received: what it has not, it knows nothing of. Undefined: not known. */
   readonly lagMs: number | undefined;
   /** Bodies fetched. */
   readonly loads: number;
   /** Answers that did not count, so that the primary was asked as well. */
   readonly refused: number;
+  /** Loads and looks that failed, and rows that were bad. */
   readonly errors: number;
   readonly pool: PoolState;
 }
 
 export interface ReplicaParts {
-  /** Whether a picture with this stamp may count: Coherence.covers. */
-  readonly covers: (server: number, xid: number) => boolean;
+  readonly coherence: Coherence;
   readonly degraded: (cause: Error) => void;
   readonly recovered: (afterMs: number) => void;
   readonly corrupt: (key: Key, reason: string) => void;
 }
 
-type Look = [standby: boolean, server: number | null, xid: number, lagMs: number | null];
+type Look = [standby: boolean, server: number | null, mark: number | null, lagMs: number | null];
 
-/** What is replayed is compared by time: of what was received nothing is missing, or it is as old as what was replayed last. */
+/** Nothing that was received waits to be replayed, or it is as old as what was replayed last. */
 const LOOK = statement(
   'replica_look',
-  `select pg_is_in_recovery(), ${PRIMARY_ID}, pg_snapshot_xmin(pg_current_snapshot()),
+  `select pg_is_in_recovery(), ${SHOWN_BY_STANDBY},
      case when pg_last_wal_receive_lsn() = pg_last_wal_replay_lsn()
          and exists (select from pg_stat_wal_receiver where pid is not null) then 0
-       else greatest(0, extract(epoch from clock_timestamp() - pg_last_xact_replay_timestamp()) * 1000) end::float8`,
+       else extract(epoch from clock_timestamp() - pg_last_xact_replay_timestamp()) * 1000 end::float8`,
 );
-
-/** It cannot say when that was, nor was it this node's ear that heard it. */
-const ASKED = { verifiedAt: Number.NEGATIVE_INFINITY, era: 0 };
 
 export class Replica {
   readonly #database: Database;
@@ -84,9 +82,10 @@ export class Replica {
   async load(keys: readonly Key[], held: readonly (Entry | undefined)[]): Promise<(Entry | undefined)[]> {
     try {
       const rows = await this.#ask(keys, held);
-      return keys.map((key, i) => this.#entry(key, held[i], rows[i] as sql.LoadRow));
+      return keys.map((key, i) => this.#entry(key, held[i], rows[i] as sql.ReplicaRow));
     } catch (error) {
-      this.#fail(error as Error);
+      this.#errors++;
+      if (isOutage(error)) this.#leave(error as Error);
       return keys.map(() => undefined);
     }
   }
@@ -112,31 +111,40 @@ export class Replica {
   async #look(): Promise<void> {
     try {
       const [row] = await this.#database.read<Look>(LOOK, []);
-      const [standby, server, xid, lagMs] = row as Look;
-      if (!standby)
-        throw new Error(`${this.#database.target} is no standby: name it as postgres.primary, or leave it out`);
-      this.#lagMs = lagMs ?? undefined;
-      this.#seen(server, xid);
+      const [standby, server, mark, lagMs] = row as Look;
+      if (!standby) throw new Error('it is no standby: name it as postgres.primary, or leave it out');
+      this.#lagMs = lagMs === null ? undefined : Math.max(0, lagMs);
+      this.#shows(server, mark);
     } catch (error) {
-      this.#fail(error as Error);
+      this.#errors++;
+      if (!isBusy(error)) this.#leave(error as Error);
     }
   }
 
-  async #ask(keys: readonly Key[], held: readonly (Entry | undefined)[]): Promise<sql.LoadRow[]> {
+  async #ask(keys: readonly Key[], held: readonly (Entry | undefined)[]): Promise<sql.ReplicaRow[]> {
     const [key] = keys;
     if (keys.length === 1 && key !== undefined) {
       const values = [key.userId, key.adapterName, held[0]?.revision ?? -1];
-      return await this.#database.read<sql.LoadRow>(sql.REPLICA_LOAD, values);
+      return await this.#database.read<sql.ReplicaRow>(sql.REPLICA_LOAD, values);
     }
-    return await this.#database.read<sql.LoadRow>(sql.REPLICA_LOAD_MANY, [
+    return await this.#database.read<sql.ReplicaRow>(sql.REPLICA_LOAD_MANY, [
       keys.map(({ userId }) => userId),
       keys.map(({ adapterName }) => adapterName),
       held.map((entry) => entry?.revision ?? -1),
     ]);
   }
 
-  #entry(key: Key, held: Entry | undefined, row: sql.LoadRow): Entry | undefined {
-    const entry = entryOfRow(key, held, row, ASKED);
+  #entry(key: Key, held: Entry | undefined, row: sql.ReplicaRow): Entry | undefined {
+    const [server, mark] = [row[5] ?? 0, row[6] ?? 0];
+    // It cannot say when that was. Transaction ids are left out of it: they count on in another history, too.
+    const seen = {
+      server,
+      xid: 0,
+      verifiedAt: Number.NEGATIVE_INFINITY,
+      era: this.#parts.coherence.eraShown(server, mark),
+    };
+    this.#shows(server, mark);
+    const entry = entryOfRow(key, held, row, seen);
     if (entry instanceof AdapterCorruptError) {
       // The primary is asked next, and may hold it whole.
       this.#errors++;
@@ -144,26 +152,33 @@ export class Replica {
       return undefined;
     }
     if (bringsBody(entry, held)) this.#loads++;
-    this.#seen(entry.server, entry.xid);
     return entry;
   }
 
-  #seen(server: number | null, xid: number): void {
-    this.#state = this.#parts.covers(server ?? 0, xid) ? 'up' : 'behind';
+  #shows(server: number | null, mark: number | null): void {
+    this.#state = this.#parts.coherence.reaches(server ?? 0, mark ?? 0) ? 'up' : 'behind';
     if (this.#downSince === undefined) return;
     this.#parts.recovered(performance.now() - this.#downSince);
     this.#downSince = undefined;
   }
 
   /** One failure is enough: there is the primary, and the next look is not far. */
-  #fail(error: Error): void {
-    this.#errors++;
-    // All its connections are taken, by calls of ours: that says nothing about it.
-    if (error instanceof BusyPoolError || error instanceof StorageOverloadedError) return;
+  #leave(error: Error): void {
     this.#state = 'down';
     this.#lagMs = undefined;
     if (this.#downSince !== undefined) return;
     this.#downSince = performance.now();
-    this.#parts.degraded(error);
+    this.#parts.degraded(new Error(`replica ${this.#database.target}: ${error.message}`, { cause: error }));
   }
+}
+
+/** All its connections are taken, by calls of ours: that says nothing about it. */
+function isBusy(error: unknown): boolean {
+  return error instanceof BusyPoolError || error instanceof StorageOverloadedError;
+}
+
+/** Nor does it that a statement was refused, as a standby refuses one that is in the way of its replay. */
+function isOutage(error: unknown): boolean {
+  const state = sqlState(error);
+  return !isBusy(error) && (state === undefined || isConnectionState(state));
 }

@@ -1,16 +1,20 @@
 /** What Postgres answers about one adapter, primary or replica, as an entry: the body is whole and this user's, or the fault is told. */
 import { crc32c } from '../adapter/codec.js';
 import type { AdapterRecord } from '../adapter/record.js';
-import type { Asked, Reading } from '../coherence/head.js';
+import type { Reading } from '../coherence/head.js';
 import type { Key } from '../coherence/key.js';
 import { AdapterCorruptError } from '../errors.js';
 import { type Entry, entryOf, restamped } from './entry.js';
-import type { BodyColumn, LoadRow } from './statements.js';
+import type { BodyColumn, LoadRow, ReplicaRow } from './statements.js';
 
 /** `held` with a new stamp where its revision still stands; what the row brings otherwise. */
-export function entryOfRow(key: Key, held: Entry | undefined, row: LoadRow, asked: Asked): Entry | AdapterCorruptError {
-  const [revision, version, updatedAt, body, checksum, xid, server] = row;
-  const reading: Reading = { revision: revision ?? 0, version: version ?? 0, xid, server: server ?? 0, ...asked };
+export function entryOfRow(
+  key: Key,
+  held: Entry | undefined,
+  [revision, version, updatedAt, body, checksum]: LoadRow | ReplicaRow,
+  seen: Pick<Reading, 'server' | 'xid' | 'verifiedAt' | 'era'>,
+): Entry | AdapterCorruptError {
+  const reading: Reading = { revision: revision ?? 0, version: version ?? 0, ...seen };
   if (held !== undefined && held.revision === reading.revision) return restamped(held, reading);
   if (reading.version === 0) return entryOf(reading, undefined, 0);
   const record = checked(key, reading.version, body, checksum);

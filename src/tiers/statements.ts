@@ -7,7 +7,7 @@ import { decodeRecord } from '../adapter/codec.js';
 import type { AdapterRecord } from '../adapter/record.js';
 import { AdapterCorruptError } from '../errors.js';
 import { statement } from '../postgres/database.js';
-import { PRIMARY_ID, SERVER_ID } from '../postgres/server-id.js';
+import { SERVER_ID, SHOWN_BY_STANDBY } from '../postgres/server-id.js';
 import { columnTypes } from '../postgres/wire.js';
 
 /** A bytea read as an adapter while its bytes are still in the socket's buffer: one copy, into aligned memory. */
@@ -21,7 +21,6 @@ export const RECORDS = columnTypes((raw): AdapterRecord | AdapterCorruptError =>
 });
 
 const SEEN = `pg_snapshot_xmin(pg_current_snapshot()), ${SERVER_ID}`;
-const SEEN_BY_STANDBY = `pg_snapshot_xmin(pg_current_snapshot()), ${PRIMARY_ID}`;
 const NEXT_REVISION = 'greatest(h.revision + 1, (extract(epoch from clock_timestamp()) * 1000000)::int8)';
 
 /** Null where there is no row, or the caller holds it already. */
@@ -30,17 +29,15 @@ export type BodyColumn = AdapterRecord | AdapterCorruptError | null;
 export type StampColumns = [xid: number, server: number];
 
 /** revision and version are null where no head exists; the body is null where the revision is the one already known. */
-export type LoadRow = [
+type HeadAndBody = [
   revision: number | null,
   version: number | null,
   updatedAt: number | null,
   body: BodyColumn,
   /** CRC-32C of the body; null where its writer computed none. */
   checksum: number | null,
-  xid: number,
-  /** Null of a replica that is no standby. */
-  server: number | null,
 ];
+export type LoadRow = [...HeadAndBody, ...StampColumns];
 
 /** seen: what says whose picture this is, as two columns. */
 const load = (seen: string) => `
@@ -63,9 +60,12 @@ export const LOAD = statement('load', load(SEEN), RECORDS);
 /** LOAD for many: arrays of the same three. One row each, in order, all of one snapshot. */
 export const LOAD_MANY = statement('load_many', loadMany(SEEN), RECORDS);
 
-/** The same two of a standby. The server is the primary whose picture it shows; null: it is no standby. */
-export const REPLICA_LOAD = statement('replica_load', load(SEEN_BY_STANDBY), RECORDS);
-export const REPLICA_LOAD_MANY = statement('replica_load_many', loadMany(SEEN_BY_STANDBY), RECORDS);
+/** Of a standby: its primary, and the latest mark that it shows. */
+export type ReplicaRow = [...HeadAndBody, server: number | null, mark: number | null];
+
+/** The same two of a standby. */
+export const REPLICA_LOAD = statement('replica_load', load(SHOWN_BY_STANDBY), RECORDS);
+export const REPLICA_LOAD_MANY = statement('replica_load_many', loadMany(SHOWN_BY_STANDBY), RECORDS);
 
 /** $1 user, $2 name, $3 version. */
 export const LOAD_VERSION = statement(

@@ -5,7 +5,7 @@
 import { randomUUID } from 'node:crypto';
 import pg from 'pg';
 import { Registry } from 'prom-client';
-import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import type { LoRAStorageOptions } from '../../src/options.js';
 import { migrate } from '../../src/postgres/migrate.js';
 import { LoRAStorage } from '../../src/storage/lora-storage.js';
@@ -195,23 +195,19 @@ describe('a replica whose replay is paused', () => {
     await inRotation(node);
   });
 
-  test('a transaction that stays open on the primary may be missing from it: who opens meanwhile waits for its end', async () => {
+  test('a transaction that stays open on the primary keeps no standby out: its end will be heard', async () => {
     const userId = await known();
     const writing = new pg.Client({ connectionString: primary.url });
     await writing.connect();
     await writing.query('begin');
     await writing.query(insert, [userId]);
-    // What ends later has a higher number than what is still open.
-    await known();
-    const node = await open({}, { memory: false });
-    await replication.caughtUp(standby);
-    expect(await looked(node)).toMatchObject({ state: 'behind', lagMs: expect.any(Number) });
+    const node = await reading({ memory: false });
     expect(await versionAt(node, userId)).toBe(1);
+    await standby.pauseReplay();
     await writing.query('commit');
     await writing.end();
-    await inRotation(node);
-    expect(await versionAt(node, userId)).toBe(2);
-    expect(replicaOf(node).loads).toBe(1);
+    await waitFor(async () => (await versionAt(node, userId)) === 2);
+    expect(replicaOf(node)).toMatchObject({ state: 'up', refused: 1 });
   });
 
   test('how far it is behind is told, in the metrics too, and that it is not any more', async () => {
@@ -326,11 +322,84 @@ describe('while the primary is away', () => {
   });
 });
 
-describe('a server that is no replica of this primary', () => {
-  /** Runs through transaction ids, so that the numbers of one server pass those of another. */
-  const passTime = (server: ReplicatedServer) =>
-    server.sql(`do $$ begin for i in 1..500 loop perform pg_current_xact_id(); commit; end loop; end $$`);
+/** Runs through transaction ids, so that the numbers of one server pass those of another. */
+const passTime = (server: ReplicatedServer) =>
+  server.sql(`do $$ begin for i in 1..500 loop perform pg_current_xact_id(); commit; end loop; end $$`);
 
+describe('a standby of a standby that was promoted, while the primary lives on', () => {
+  let promoted: ReplicatedServer;
+  let follower: ReplicatedServer;
+
+  beforeEach(async () => {
+    promoted = await replication.standby();
+    follower = await replication.standby(primary, promoted);
+    await replication.caughtUp(follower);
+  });
+  afterEach(() => Promise.all([follower.stop(), promoted.stop()]));
+
+  test('what was never committed on the primary is not served', async () => {
+    const userId = await known();
+    await replication.caughtUp(follower);
+    const node = await open({ replicas: [follower.url] }, { memory: false });
+    await inRotation(node);
+    await promoted.promote();
+    // By somebody who knows nothing of replicas: the triggers sign it.
+    await promoted.sql(insert, [userId]);
+    await replication.caughtUp(follower, promoted);
+    expect(await versionAt(node, userId)).toBe(1);
+    expect(replicaOf(node)).toMatchObject({ state: 'behind', refused: 1 });
+  });
+
+  test('what the primary has committed since is not missed, though transaction ids ran on elsewhere', async () => {
+    const userId = await known();
+    await replication.caughtUp(follower);
+    await promoted.promote();
+    await (await writer()).saveAdapter(smallAdapter(userId, 2));
+    await passTime(promoted);
+    await replication.caughtUp(follower, promoted);
+    const node = await open({ replicas: [follower.url] });
+    expect(await versionAt(node, userId)).toBe(2);
+    expect(replicaOf(node)).toMatchObject({ state: 'behind', loads: 0 });
+  });
+});
+
+test('a copy of the database on the same server is not believed', async () => {
+  const at = ({ url }: ReplicatedServer, database: string) => url.replace(/\/postgres$/, `/${database}`);
+  await primary.sql('create database app');
+  await migrate({ postgres: at(primary, 'app') });
+  const userId = randomUUID();
+  const first = await open({ primary: at(primary, 'app'), replicas: [at(standby, 'app')] });
+  await first.saveAdapter(smallAdapter(userId, 1));
+  await first.close();
+  const sessions = `select from pg_stat_activity where datname = 'app'`;
+  await waitFor(async () => (await primary.sql(sessions)).length === 0);
+  await primary.sql('create database staging template app');
+  const node = await open({ primary: at(primary, 'app'), replicas: [at(standby, 'staging')] }, { memory: false });
+  await node.saveAdapter(smallAdapter(userId, 2));
+  // A mark of the copy's own, as if nodes read there: later than ours.
+  await open({ primary: at(primary, 'staging'), replicas: [at(standby, 'staging')] });
+  await replication.caughtUp(standby);
+  expect((await looked(node)).state).toBe('behind');
+  expect(await versionAt(node, userId)).toBe(2);
+});
+
+test('without migration 005 any more, replicas are left alone, and the change feed returns', async () => {
+  const node = await reading();
+  await migrate({ postgres: primary.url, direction: 'down' });
+  try {
+    await primary.sql(
+      `select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'lora-store change feed'`,
+    );
+    await waitFor(() => node.cacheStats().changeFeed.reconnects === 1 && node.cacheStats().changeFeed.live);
+    await replication.caughtUp(standby);
+    expect((await looked(node)).state).not.toBe('up');
+    expect(await versionAt(node, randomUUID())).toBe('ADAPTER_NOT_FOUND');
+  } finally {
+    await migrate({ postgres: primary.url });
+  }
+});
+
+describe('a server that is no replica of this primary', () => {
   test('the standby of a primary that was replaced shows the past, under numbers from the future: it is not believed', async () => {
     const userId = await known();
     // The old primary has signed, and its standby shows it.
@@ -371,7 +440,7 @@ describe('a server that is no replica of this primary', () => {
     await promoted.sql(insert, [userId]);
     expect(await versionAt(node, userId)).toBe(1);
     await waitFor(async () => (await node.health()).replicas?.[0] === 'down');
-    expect(causes).toEqual([expect.stringMatching(/^replica: 127\.0\.0\.1:\d+\/postgres is no standby: /)]);
+    expect(causes).toEqual([expect.stringMatching(/^replica: replica 127\.0\.0\.1:\d+\/postgres: it is no standby: /)]);
     expect(await versionAt(node, userId)).toBe(1);
     await promoted.stop();
   });
@@ -392,11 +461,12 @@ test('bytes that are bad on the replica are asked of the primary, and told of', 
   expect(replicaOf(node)).toMatchObject({ state: 'up', loads: 0, errors: 1 });
 });
 
-test('who may not say who the primary is does not open with replicas, and hears why', async () => {
+test('who may not leave a mark does not open with replicas, and hears why', async () => {
   await primary.sql(`create role unsigned login password 'unsigned'`);
   await primary.sql('grant select on lora_adapters, lora_adapter_heads, users to unsigned');
+  await primary.sql('revoke execute on function lora_store_mark() from public');
   const url = primary.url.replace(/\/\/[^@]*@/, '//unsigned:unsigned@');
-  await expect(open({ primary: url })).rejects.toThrow(/42501.*lora_store_primary.*docs\/sql\/grants\.sql/);
+  await expect(open({ primary: url })).rejects.toThrow(/42501.*lora_store_mark.*docs\/sql\/grants\.sql/);
   expect(await versionAt(await open({ primary: url, replicas: [] }), randomUUID())).toBe('ADAPTER_NOT_FOUND');
 });
 
@@ -406,7 +476,7 @@ test('a database without migration 005 does not open with replicas, and says wha
     await migrate({ postgres: database.url, direction: 'down' });
     const opening = open({ primary: database.url });
     await expect(opening).rejects.toMatchObject({ code: 'SCHEMA_OUT_OF_DATE' });
-    await expect(opening).rejects.toThrow(/lora_store_primary.*lora-store migrate up/);
+    await expect(opening).rejects.toThrow(/lora_store_mark.*lora-store migrate up/);
     expect(await versionAt(await open({ primary: database.url, replicas: [] }), randomUUID())).toBe(
       'ADAPTER_NOT_FOUND',
     );

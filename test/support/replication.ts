@@ -80,9 +80,9 @@ export class TestReplication {
     return new TestReplication(local, await ReplicatedServer.of(await startLocalPostgres(local)));
   }
 
-  /** A standby of the primary, or of another standby. */
-  async standby(of: ReplicatedServer = this.primary): Promise<ReplicatedServer> {
-    const standby = await ReplicatedServer.of(await startLocalStandby(this.#recipe, of.server));
+  /** A standby of `of`, which begins with a copy of its files; `upstream`: from where it goes on, a standby of the same. */
+  async standby(of: ReplicatedServer = this.primary, upstream = of): Promise<ReplicatedServer> {
+    const standby = await ReplicatedServer.of(await startLocalStandby(this.#recipe, of.server, upstream.server));
     this.#servers.push(standby);
     return standby;
   }

@@ -4,7 +4,7 @@
  * neither the order of what arrives in any order nor which of the two nodes is A.
  */
 import { type Mark, Mixer } from './marks.js';
-import { OPERATIONS, xmin } from './postgres-model.js';
+import { OPERATIONS, type Postgres } from './postgres-model.js';
 import type { Rules } from './rules.js';
 import { type Flight, KEY, LEASE, type Node, type World, type Write } from './world.js';
 
@@ -13,15 +13,18 @@ export function digest(world: World, rules: Rules): Mark {
   const mix = new Mixer();
   for (const value of [pg.revision, pg.version, pg.versions.length, pg.nextXid, pg.lastDone]) mix.add(value);
   for (const xid of pg.active) mix.add(100 + xid);
-  if (rules.replica) for (const value of [world.replica.revision, xmin(world.replica)]) mix.add(value);
+  if (rules.replica) mix.add(world.replica.revision);
   mix.add(numberOf(redis?.seen));
   mix.add(copy === undefined ? -2 : numberOf(copy.value?.seen));
   for (const value of [world.loads, world.writes, world.faults, world.cleared, world.told]) mix.add(value);
-  const [one, two] = world.nodes.map((node) => markOf(node, rules)) as [Mark, Mark];
-  const swap = one.a > two.a || (one.a === two.a && one.b > two.b);
-  for (const { a, b } of swap ? [two, one] : [one, two]) {
-    mix.add(a);
-    mix.add(b);
+  const nodes = world.nodes.map((node) => {
+    const { a, b } = markOf(node, rules);
+    return [a, b, ...(rules.replica ? reached(node, world.replica) : [])];
+  }) as [number[], number[]];
+  const [one, two] = nodes;
+  const first = one.findIndex((value, i) => value !== two[i]);
+  for (const values of (one[first] ?? 0) > (two[first] ?? 0) ? [two, one] : [one, two]) {
+    for (const value of values) mix.add(value);
   }
   return mix.mark();
 }
@@ -29,6 +32,12 @@ export function digest(world: World, rules: Rules): Mark {
 function markOf(node: Node, rules: Rules): Mark {
   node.mark ??= describe(node, rules);
   return node.mark;
+}
+
+/** Which of the marks that this node has left a standby shows: of marks nothing else is looked at. */
+function reached({ known, stream }: Node, { mark }: Postgres): number[] {
+  const words = stream.flatMap((word) => (word.is === 'horizon' ? [word.mark] : []));
+  return [known.horizon?.mark, known.past?.mark, ...words].map((left) => Number(left !== undefined && mark >= left));
 }
 
 const numbers = new Map<string, number>();
@@ -71,7 +80,12 @@ function describe(node: Node, rules: Rules): Mark {
   mix.add(node.unanswered > node.heard ? node.unanswered : 0);
   mix.add(node.given > node.heard ? node.given : 0);
   if (rules.staleIfErrorMs > 0) addPast(mix, node, view);
-  for (const flight of node.flights) mix.addAnyhow((each) => addFlight(each, flight, view, rules.staleIfErrorMs > 0));
+  for (const flight of node.flights)
+    mix.addAnyhow((each) => {
+      addFlight(each, flight, view, rules.staleIfErrorMs > 0);
+      const { shown } = flight;
+      if (shown !== undefined) for (const value of [shown.revision, ...reached(node, shown)]) each.add(value);
+    });
   for (const { how, seen, entry } of node.fills) {
     mix.addAnyhow((each) =>
       [2, how === 'fill' ? 0 : 1, numberOf(seen), entry.revision, entry.xid].forEach(each.add, each),

@@ -1,7 +1,7 @@
 /** Steps of the ear and the bus: what is delivered, in commit order by the one and in any order by the other. */
 import type { Moves } from './moves.js';
-import { type Postgres, xmax } from './postgres-model.js';
-import { LEASE, MINUTES, type Node, SERVER, type Word } from './world.js';
+import { xmax } from './postgres-model.js';
+import { LEASE, MINUTES, type Node, SERVER, type Word, type World } from './world.js';
 
 export const ears: Moves = (world, i, act, plan) => {
   const node = world.nodes[i];
@@ -15,7 +15,7 @@ export const ears: Moves = (world, i, act, plan) => {
         if (word.is === 'head') actor.heard(word.revision, 'change-feed');
         else if (word.is === 'many') actor.coherence.loseHorizon();
         else if (word.is === 'beat') actor.coherence.heartbeat(word.sentAt);
-        else actor.coherence.listen({ server: SERVER, xid: word.xid }, word.era, word.sentAt);
+        else actor.coherence.listen({ server: SERVER, xid: word.xid, mark: word.mark }, word.era, word.sentAt);
       },
     );
   }
@@ -31,7 +31,7 @@ export const ears: Moves = (world, i, act, plan) => {
     if (owesQuestion(node)) {
       act(
         () => `Postgres is asked for a ${horizon === undefined ? `horizon: ${xmax(world.pg)}` : 'heartbeat'}`,
-        ({ pg }, { node }) => asks(pg, node),
+        (next, { node }) => asks(next, node),
       );
     }
   }
@@ -100,11 +100,14 @@ export function isQuestion({ is }: Word): boolean {
   return is === 'horizon' || is === 'beat';
 }
 
-export function asks(pg: Postgres, node: Node): void {
+export function asks(world: World, node: Node): void {
   const { known, stream } = node;
   const sentAt = node.now;
   if (known.horizon !== undefined) stream.push({ is: 'beat', sentAt });
-  else stream.push({ is: 'horizon', xid: xmax(pg), era: known.era, sentAt });
+  else {
+    world.pg = { ...world.pg, mark: world.pg.mark + 1 };
+    stream.push({ is: 'horizon', xid: xmax(world.pg), mark: world.pg.mark, era: known.era, sentAt });
+  }
 }
 
 /** Longer than any lease: what is committed by now should be known by then. */

@@ -6,8 +6,9 @@
 import type { Serve } from '../../../src/coherence/load.js';
 import type { Moves } from './moves.js';
 import type { Actor } from './node.js';
-import { type Postgres, xmin } from './postgres-model.js';
+import { FIRST, type Postgres, xmin } from './postgres-model.js';
 import { type Scripts, tokenValue } from './redis-model.js';
+import type { Rules } from './rules.js';
 import { type Body, type Fill, type Flight, LEASE, type Node, SERVER, type World } from './world.js';
 
 export const loads: Moves = (world, i, act, { rules, reduced = true, evicts = false }) => {
@@ -20,7 +21,7 @@ export const loads: Moves = (world, i, act, { rules, reduced = true, evicts = fa
     if (rules.replica) flight.at = 'asks replica';
     else asksPrimary(flight, pg);
   };
-  if (i === 0 && world.replica !== world.pg && rules.replica) {
+  if (i === 0 && rules.replica && world.replica !== world.pg) {
     act(
       () => `(the standby replays r${world.pg.revision})`,
       (next) => {
@@ -44,7 +45,16 @@ export const loads: Moves = (world, i, act, { rules, reduced = true, evicts = fa
           return;
         }
         const state = { found: undefined, asking: undefined };
-        const flight: Flight = { state, at: 'got', answer: undefined, least, due, begunAt: node.now, detached: false };
+        const flight: Flight = {
+          state,
+          at: 'got',
+          answer: undefined,
+          shown: undefined,
+          least,
+          due,
+          begunAt: node.now,
+          detached: false,
+        };
         if (actor.steps(flight).begin(node.now).do === 'ask postgres') asked(flight, next.pg);
         else flight.state.found = { entry: next.redis?.entry, seen: next.redis?.seen };
         node.flights.push(flight);
@@ -72,8 +82,10 @@ export const loads: Moves = (world, i, act, { rules, reduced = true, evicts = fa
     } else if (at === 'asks replica') {
       act(
         () => `the standby reads r${world.replica.revision} for load ${k}`,
-        ({ replica }, { node }, { replica: asks }) => {
-          if (asks) reads(node.flights[k] as Flight, replica, asks(node), 'replicated');
+        ({ replica }, { node }) => {
+          const flight = node.flights[k] as Flight;
+          flight.shown = replica;
+          flight.at = 'replicated';
         },
       );
     } else if (at === 'replicated') {
@@ -81,7 +93,8 @@ export const loads: Moves = (world, i, act, { rules, reduced = true, evicts = fa
         () => `load ${k} has the answer of the standby`,
         (next, actor) => {
           const flight = actor.node.flights[k] as Flight;
-          const then = actor.steps(flight).replicaAnswered(flight.answer as Body, actor.node.now);
+          const then = actor.steps(flight).replicaAnswered(shownTo(actor, rules, flight.shown), actor.node.now);
+          flight.shown = undefined;
           if (then.do === 'ask postgres') return asksPrimary(flight, next.pg);
           const asking = actor.steps(flight).settle(then.entry, actor.node.now);
           const broken = served(actor, k, then, actor.node.heard);
@@ -112,15 +125,14 @@ export const loads: Moves = (world, i, act, { rules, reduced = true, evicts = fa
       if (rules.staleIfErrorMs > 0) {
         act(
           () => `load ${k} has no answer of Postgres`,
-          ({ replica }, actor, { replica: asks }) => {
+          ({ replica }, actor) => {
             const [flight] = actor.node.flights.splice(k, 1) as [Flight];
             const steps = actor.steps(flight);
             const then = steps.postgresUnavailable(actor.node.now);
             if (then !== undefined) return servedStale(flight, then.entry);
-            if (!asks) return undefined;
+            if (!rules.replica) return undefined;
             // In one step: what comes between makes it older, and that comes before it as well.
-            reads(flight, replica, asks(actor.node), 'replicated');
-            const shown = steps.replicaAnswered(flight.answer as Body, actor.node.now);
+            const shown = steps.replicaAnswered(shownTo(actor, rules, replica), actor.node.now);
             const instead = shown.do === 'serve' ? shown : steps.postgresUnavailable(actor.node.now);
             return instead && servedStale(flight, instead.entry);
           },
@@ -161,14 +173,17 @@ function shows({ known, now }: Node): boolean {
 }
 
 /** Postgres is asked, and reads at once, unless a commit comes first: then it reads again. */
-export function reads(
-  flight: Flight,
-  pg: Postgres,
-  { verifiedAt, era } = flight.state.asking?.asked ?? { verifiedAt: 0, era: 0 },
-  at: Flight['at'] = 'read',
-): void {
+export function reads(flight: Flight, pg: Postgres): void {
+  const { verifiedAt = 0, era = 0 } = flight.state.asking?.asked ?? {};
   flight.answer = { revision: pg.revision, version: pg.version, server: SERVER, xid: xmin(pg), verifiedAt, era };
-  flight.at = at;
+  flight.at = 'read';
+}
+
+/** The answer of a standby as it is taken when it arrives: of its transaction ids nothing is believed. */
+export function shownTo({ node, coherence }: Pick<Actor, 'node' | 'coherence'>, rules: Rules, shown = FIRST): Body {
+  const { revision, version } = shown;
+  const when = rules.replica ? rules.replica(node, coherence, shown) : { verifiedAt: 0, era: 0 };
+  return { revision, version, server: SERVER, xid: 0, ...when };
 }
 
 /** The flight ends; what is wrong with its answer, if anything. */

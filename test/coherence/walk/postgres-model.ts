@@ -25,6 +25,8 @@ export interface Postgres {
   readonly nextXid: number;
   /** The highest id of a transaction that ended. */
   readonly lastDone: number;
+  /** Left by an ear that listens: what shows it shows all that was committed before. */
+  readonly mark: number;
 }
 
 /** One version there, nobody writing. */
@@ -36,6 +38,7 @@ export const FIRST: Postgres = {
   active: [],
   nextXid: 2,
   lastDone: 1,
+  mark: 1,
 };
 
 /** pg_snapshot_xmax: the first id that the snapshot takes for not yet assigned. */

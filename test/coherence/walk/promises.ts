@@ -1,8 +1,8 @@
 /** What must hold in every state of the walk; in words where it does not. */
 import type { Coherence } from '../../../src/coherence/head.js';
-import { xmin } from './postgres-model.js';
+import { shownTo } from './load-moves.js';
 import type { Rules } from './rules.js';
-import { type Body, KEY, type Node, SERVER, type World } from './world.js';
+import { type Body, KEY, type Node, type World } from './world.js';
 
 export function brokenPromise(world: World, rules: Rules): string | undefined {
   for (const node of world.nodes) {
@@ -16,8 +16,7 @@ export function brokenPromise(world: World, rules: Rules): string | undefined {
       if (broken !== undefined) return broken;
     }
     if (rules.replica) {
-      const { revision, version } = world.replica;
-      const shown: Body = { revision, version, server: SERVER, xid: xmin(world.replica), ...rules.replica(node) };
+      const shown = shownTo({ node, coherence }, rules, world.replica);
       const broken = servable(coherence, shown, node) ? stale('the standby', shown, node, world, rules) : undefined;
       if (broken !== undefined) return broken;
     }

@@ -1,8 +1,9 @@
 /** What the walk runs: the product's own code, unless a test weakens it to see the walk fail. */
 import { mayJoin } from '../../../src/coherence/flight.js';
 import { type Asked, Coherence, type Knowledge } from '../../../src/coherence/head.js';
+import type { Postgres } from './postgres-model.js';
 import { type Scripts, scripts } from './redis-model.js';
-import { LEASE, type Node } from './world.js';
+import { LEASE, type Node, SERVER } from './world.js';
 
 export interface Rules {
   coherence(known: Knowledge): Coherence;
@@ -15,8 +16,8 @@ export interface Rules {
   readonly feed: boolean;
   /** False: there is no Redis, and so no bus. */
   readonly redis: boolean;
-  /** Whether a standby is asked before Postgres, and which times its answers carry: it shows what was once, and nobody knows when. */
-  readonly replica: false | ((node: Node) => Asked);
+  /** Whether a standby is asked before Postgres, and what its answer says of when: that it shows the mark of an era. */
+  readonly replica: false | ((node: Node, coherence: Coherence, shown: Postgres) => Asked);
   /** How long an entry may be served beyond its lease while Postgres is away; 0: not at all, and Postgres is never away. */
   readonly staleIfErrorMs: number;
 }
@@ -34,7 +35,13 @@ export const PRODUCT: Rules = {
   staleIfErrorMs: 0,
 };
 
-export const REPLICA: Rules = { ...PRODUCT, replica: () => ({ verifiedAt: Number.NEGATIVE_INFINITY, era: 0 }) };
+export const REPLICA: Rules = {
+  ...PRODUCT,
+  replica: (_, coherence, { mark }) => ({
+    verifiedAt: Number.NEGATIVE_INFINITY,
+    era: coherence.eraShown(SERVER, mark),
+  }),
+};
 
 export const NO_FEED: Rules = {
   ...PRODUCT,

@@ -37,7 +37,7 @@ export function asksNow(world: World, i: 0 | 1): void {
   const node = change(world, i);
   node.stream = node.stream.filter((word) => !isQuestion(word));
   node.now++;
-  asks(world.pg, node);
+  asks(world, node);
 }
 
 /** Something that a commit may come before, although it seems done: `late` makes it so, once the commit is. */

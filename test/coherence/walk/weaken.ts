@@ -4,6 +4,7 @@ import type { Plan } from './moves.js';
 import { entryValue } from './redis-model.js';
 import { NO_FEED, NO_REDIS, OPTIONS, PRODUCT, REPLICA, type Rules, STALE, STALE_REPLICA } from './rules.js';
 import type { Bounds } from './search.js';
+import { SERVER } from './world.js';
 
 type Weak = new (options: typeof OPTIONS, known: Knowledge) => Coherence;
 
@@ -104,19 +105,18 @@ export const WEAKNESSES: Readonly<Record<string, Weakness>> = {
     bounds: ONE,
   },
   'what a standby shows counts as what Postgres was asked': {
-    rules: { ...REPLICA, replica: ({ now, known: { era } }) => ({ verifiedAt: now, era }) },
+    rules: { ...REPLICA, replica: ({ known: { era } }) => ({ verifiedAt: Number.NEGATIVE_INFINITY, era }) },
     bounds: ONE,
   },
   'what a standby shows settles a doubt': {
-    rules: { ...REPLICA, replica: ({ now }) => ({ verifiedAt: now, era: 0 }) },
+    rules: {
+      ...REPLICA,
+      replica: ({ now }, coherence, { mark }) => ({ verifiedAt: now, era: coherence.eraShown(SERVER, mark) }),
+    },
     bounds: ONE,
   },
   'what a standby shows while Postgres is away is taken for known by the ear': {
     rules: { ...STALE_REPLICA, coherence: (known) => new TrustsThePast(OPTIONS, known) },
-    bounds: ONE,
-  },
-  'a standby is asked for no stamp': {
-    rules: { ...REPLICA, ...{ coherence: runs(NoStamp).coherence } },
     bounds: ONE,
   },
   'a fill asks for no token': {

@@ -19,8 +19,10 @@ export type Body = Reading;
 export interface Flight {
   readonly state: LoadState<Body, string>;
   at: 'got' | 'asks replica' | 'replicated' | 'asked' | 'read';
-  /** What Postgres, or its standby, shows, as far as it has come: a commit may still come before it. */
+  /** What Postgres shows, as far as it has come: a commit may still come before it. */
   answer: Body | undefined;
+  /** What the standby has answered. */
+  shown: Postgres | undefined;
   /** The most that one of those who wait may expect. */
   least: number;
   /** The same of an answer that is flagged stale. */
@@ -44,7 +46,13 @@ export type Word =
   | { readonly is: 'head'; readonly revision: number }
   | { readonly is: 'many' }
   | { readonly is: 'beat'; readonly sentAt: number }
-  | { readonly is: 'horizon'; readonly xid: number; readonly era: number; readonly sentAt: number };
+  | {
+      readonly is: 'horizon';
+      readonly xid: number;
+      readonly mark: number;
+      readonly era: number;
+      readonly sentAt: number;
+    };
 
 export interface Fill {
   readonly how: 'fill' | 'restamp';
@@ -100,7 +108,11 @@ export interface World {
 
 function liveNode(memory: Body | undefined, feed: boolean): Node {
   if (!feed) return { ...emptyNode(), memory };
-  const known = { ...oneKey(nothingKnown()), horizon: { server: SERVER, xid: xmax(FIRST) }, provenAt: 0 };
+  const known = {
+    ...oneKey(nothingKnown()),
+    horizon: { server: SERVER, xid: xmax(FIRST), mark: FIRST.mark },
+    provenAt: 0,
+  };
   return { ...emptyNode(), known, memory, listening: true };
 }
 

@@ -45,13 +45,13 @@ export async function startLocalPostgres(recipe: BinaryRecipe, settings: ServerS
 }
 
 /**
- * A standby of `primary`, which is one of these: begun with a copy of its files, kept in step by streaming. What a session
- * there sees is decided by `pg_wal_replay_pause()`, too. settings: of postgresql.conf.
+ * A standby of `primary`, which is one of these: begun with a copy of its files, kept in step by streaming from `upstream`.
+ * What a session there sees is decided by `pg_wal_replay_pause()`, too.
  */
 export async function startLocalStandby(
   recipe: BinaryRecipe,
   primary: OwnServer,
-  settings: ServerSettings = {},
+  upstream: OwnServer = primary,
 ): Promise<OwnServer> {
   const daemon = new Daemon('standby', unprivileged());
   const env = recipe.libraryPath === undefined ? {} : { LD_LIBRARY_PATH: recipe.libraryPath };
@@ -63,14 +63,14 @@ export async function startLocalStandby(
     throw error;
   }
   const { user, password } = postgresLogin;
-  const conninfo = `host=127.0.0.1 port=${primary.port} user=${user} password=${password}`;
+  const conninfo = `host=127.0.0.1 port=${upstream.port} user=${user} password=${password}`;
   const standby = { primary_conninfo: conninfo, wal_retrieve_retry_interval: '100ms' };
   return await startLocalServer(daemon, {
     executable: join(recipe.directory, recipe.executable),
     env,
     args: (port) => [
       ...['-D', data, '-p', String(port)],
-      ...settingsAsArguments({ ...postgresTestSettings, ...standby, ...settings }),
+      ...settingsAsArguments({ ...postgresTestSettings, ...standby }),
     ],
     url: (port) => postgresUrl(port),
     greet: greetPostgres,
