@@ -216,12 +216,17 @@ export const LATEST = statement(
 
 // ── warm ──
 
-/** $1, $2: when and id of the row before (null, null: none). Newest first, along the index; a time as text loses no digit of it. */
+/**
+ * $1 when, $2 user, $3 name, $4 version: the row to go on after; 'infinity' and less than any key: from the beginning. Newest first
+ * along the index of created_at, those of one instant by their key, which is unique in an adopted table too. A time as text loses
+ * no digit of it.
+ */
 export const NEXT_SAVED = statement(
   'next_saved',
-  `select b.user_id, b.adapter_name, b.created_at::text, b.id from lora_adapters b
-   where (b.created_at, b.id) < (coalesce($1::timestamptz, 'infinity'), coalesce($2::uuid, 'ffffffff-ffff-ffff-ffff-ffffffffffff'))
-   order by b.created_at desc, b.id desc limit 1000`,
+  `select b.user_id, b.adapter_name, b.version, b.created_at::text from lora_adapters b
+   where b.created_at <= $1::timestamptz
+     and (b.created_at < $1::timestamptz or (b.user_id, b.adapter_name, b.version) > ($2::uuid, $3::varchar, $4::int4))
+   order by b.created_at desc, b.user_id, b.adapter_name, b.version limit 1000`,
 );
 
 // ── doctor ──
