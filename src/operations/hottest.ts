@@ -1,7 +1,7 @@
 /** The adapters that were saved last: whoever trains now is about to ask. */
 import { keyOf } from '../coherence/key.js';
 import type { AdapterKey } from '../storage/types.js';
-import { NEXT_SAVED } from './statements.js';
+import { NEXT_SAVED } from './statements/whole-tables.js';
 import type { Tables } from './tables.js';
 
 /** Before every row, but for one whose time, user, name and version are all the first there can be. */

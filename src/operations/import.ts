@@ -10,7 +10,7 @@ import { LRUCache } from 'lru-cache';
 import { crc32c } from '../adapter/codec.js';
 import type { Session } from '../postgres/database.js';
 import { retrying } from './retrying.js';
-import * as sql from './statements.js';
+import * as sql from './statements/archives.js';
 import type { Tables } from './tables.js';
 import type { StoredVersion, VersionKey } from './version-file.js';
 

@@ -6,7 +6,7 @@ import { encodeAdapter } from '../../src/index.js';
 import { archiveInactive } from '../../src/operations/archive.js';
 import { importVersions } from '../../src/operations/import.js';
 import { sourceOf } from '../../src/operations/source-database.js';
-import { DELETE_USER_VERSIONS } from '../../src/operations/statements.js';
+import { DELETE_USER_VERSIONS } from '../../src/operations/statements/archives.js';
 import { Tables } from '../../src/operations/tables.js';
 import { TarTarget } from '../../src/operations/tar-target.js';
 import type { Session } from '../../src/postgres/database.js';

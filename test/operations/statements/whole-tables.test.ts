@@ -1,8 +1,8 @@
 /** Pages of whole tables go along an index: with a hundred million rows there is no other way to the second page. */
 import { beforeAll, expect, test } from 'vitest';
-import { NEXT_HEADS, NEXT_ROWS, NEXT_SAVED } from '../../src/operations/statements.js';
-import { useStorage } from '../support/storage.js';
-import { withClient } from '../support/template.js';
+import { NEXT_HEADS, NEXT_ROWS, NEXT_SAVED } from '../../../src/operations/statements/whole-tables.js';
+import { useStorage } from '../../support/storage.js';
+import { withClient } from '../../support/template.js';
 
 const bench = useStorage();
 
