@@ -8,7 +8,7 @@ import { LOCK_OWNER_ALONE } from '../tiers/statements.js';
 import { type Page, pagesOf } from './pages.js';
 import { retrying } from './retrying.js';
 import { filesOfTar } from './sources.js';
-import { DELETE_USER_VERSIONS, LOCK_USER_BODIES, TIME_BEFORE, USERS_SINCE } from './statements.js';
+import { DELETE_USER_VERSIONS, LOCK_USER_BODIES, TIME_BEFORE, USERS_SINCE } from './statements/archives.js';
 import type { Tables } from './tables.js';
 import type { TarTarget } from './tar-target.js';
 import { type StoredVersion, unpackVersion } from './version-file.js';

@@ -20,7 +20,7 @@ import { decodeEntry, isFillToken } from '../tiers/redis-entry.js';
 import { checked } from '../tiers/row.js';
 import type { BodyColumn } from '../tiers/statements.js';
 import { batches } from './batches.js';
-import { LATEST } from './statements.js';
+import { LATEST } from './statements/whole-tables.js';
 import type { Tables } from './tables.js';
 import type { VerifyOptions } from './verify.js';
 

@@ -1,21 +1,24 @@
 /**
  * Import: versions come back under their numbers. One that is there already is left alone: equal, it counts as done, so that
- * an import can be repeated and gone on with; other bytes are a conflict. Only what this very run inserted gives way to a
- * later copy: an archive that was gone on with may hold a version twice, and was written to in between. Small transactions;
- * the triggers make the heads true, and tell every node.
+ * an import can be repeated and gone on with; other bytes are a conflict. Only what this very run inserted, or found to be an
+ * earlier copy, gives way to a later one: an archive that was gone on with may hold a version twice, and was written to in
+ * between. Small transactions; the triggers make the heads true, and tell every node.
  */
 import { createHash } from 'node:crypto';
 import { isDeepStrictEqual } from 'node:util';
+import { LRUCache } from 'lru-cache';
 import { crc32c } from '../adapter/codec.js';
 import type { Session } from '../postgres/database.js';
 import { retrying } from './retrying.js';
-import * as sql from './statements.js';
+import * as sql from './statements/archives.js';
 import type { Tables } from './tables.js';
 import type { StoredVersion, VersionKey } from './version-file.js';
 
 /** Of a transaction, so that none holds its locks for long; a version larger than that is one of its own. */
 const BATCH_VERSIONS = 100;
 const BATCH_BYTES = 4 * 1024 * 1024;
+/** Rows that were there as an archive has them, for when it has them again: as a rule within a thousand. */
+const MAX_REMEMBERED = 100_000;
 
 /** replaced: a later copy took the place of the one that was imported. */
 export type Fate = 'imported' | 'unchanged' | 'replaced' | 'conflict' | 'no user';
@@ -35,13 +38,10 @@ export async function importVersions(
 ): Promise<void> {
   let batch: StoredVersion[] = [];
   let bytes = 0;
-  // One number a batch: a row that one of these wrote is ours, and was not written to since.
-  const transactions = new Set<string>();
+  const earlier: Earlier = { imported: new Set(), found: new LRUCache({ max: MAX_REMEMBERED }) };
   const write = async () => {
-    const { fates, transaction } = await retrying(tables, (session) =>
-      writeOnce(session, batch, transactions, options),
-    );
-    if (transaction !== undefined) transactions.add(transaction);
+    const { fates, transaction } = await retrying(tables, (session) => writeOnce(session, batch, earlier, options));
+    if (transaction !== undefined) earlier.imported.add(transaction);
     for (const version of batch) report(version, fates.get(idOf(version)) as Fate);
     batch = [];
     bytes = 0;
@@ -58,6 +58,14 @@ export async function importVersions(
   if (batch.length > 0) await write();
 }
 
+/** Copies that this run has come by. A row that the transaction named here wrote was not written to since. */
+interface Earlier {
+  /** Transactions of this run, one a batch. */
+  readonly imported: Set<string>;
+  /** Rows that were there, exactly as the archive has them: who wrote each. */
+  readonly found: LRUCache<string, string>;
+}
+
 interface Written {
   readonly fates: Map<string, Fate>;
   /** Which inserted what was inserted. */
@@ -67,7 +75,7 @@ interface Written {
 async function writeOnce(
   session: Session,
   batch: StoredVersion[],
-  ours: ReadonlySet<string>,
+  earlier: Earlier,
   options: ImportOptions,
 ): Promise<Written> {
   const written: Written = { fates: new Map() };
@@ -78,8 +86,8 @@ async function writeOnce(
   for (const version of batch) if (!there.has(version.userId)) fates.set(idOf(version), 'no user');
 
   const rest = () => batch.filter((version) => !fates.has(idOf(version)));
-  const earlier = await compare(session, rest(), ours, fates);
-  for (const { userId, adapterName, version } of earlier.sort(byKey)) {
+  const replaced = await compare(session, rest(), fates, earlier);
+  for (const { userId, adapterName, version } of replaced.sort(byKey)) {
     await session.rows(sql.DELETE_USER_VERSIONS, [userId, [adapterName], [version]]);
   }
   // In the order of their keys, in which everybody takes the heads.
@@ -87,36 +95,42 @@ async function writeOnce(
     const [row] = await session.rows<[transaction: string]>(sql.INSERT_VERSION, valuesOf(version));
     if (row === undefined) continue;
     [written.transaction] = row;
-    fates.set(idOf(version), earlier.includes(version) ? 'replaced' : 'imported');
+    fates.set(idOf(version), replaced.includes(version) ? 'replaced' : 'imported');
   }
   // What a saver inserted since the first look: it has committed, and is seen now.
-  await compare(session, rest(), new Set(), fates);
+  await compare(session, rest(), fates);
   if (rest().length === 0) return written;
   // Inserted and deleted again, between two looks.
   throw new Error('other writers are changing the same versions: import again');
 }
 
-/** Resolves with those of which this run has imported an earlier copy that differs; of the others that are there it says the fate. */
+/** Resolves with those that an earlier copy gives way to; of the others that are there it says the fate. */
 async function compare(
   session: Session,
   batch: readonly StoredVersion[],
-  ours: ReadonlySet<string>,
   fates: Map<string, Fate>,
+  earlier?: Earlier,
 ): Promise<StoredVersion[]> {
   if (batch.length === 0) return [];
-  type Row = [userId: string, name: string, version: number, transaction: string, digest: Buffer, ...facts: unknown[]];
+  type Facts = [trainingIterations: number, createdAt: string, updatedAt: string];
+  type Row = [userId: string, name: string, version: number, transaction: string, digest: Buffer, ...Facts];
   const rows = await session.rows<Row>(sql.LOCK_VERSIONS, keysOf(batch));
-  const found = new Map(
+  const there = new Map(
     rows.map(([userId, adapterName, version, ...row]) => [idOf({ userId, adapterName, version }), row]),
   );
   return batch.filter((version) => {
-    const [transaction, digest, ...facts] = found.get(idOf(version)) ?? [];
-    if (transaction === undefined || digest === undefined) return false;
+    const id = idOf(version);
+    const row = there.get(id);
+    if (row === undefined) return false;
+    const [transaction, digest, ...facts] = row;
     const equal = createHash('sha256').update(version.bytes).digest().equals(digest);
     const { trainingIterations, createdAt, updatedAt } = version;
     const alike = equal && isDeepStrictEqual(facts, [trainingIterations, createdAt, updatedAt]);
-    if (ours.has(transaction) && !alike) return true;
-    fates.set(idOf(version), equal ? 'unchanged' : 'conflict');
+    if (alike) earlier?.found.set(id, transaction);
+    else if (earlier?.imported.has(transaction)) return true;
+    // A later state of that very row: an import ended between the two.
+    else if (earlier?.found.get(id) === transaction && facts[1] === createdAt && facts[2] < updatedAt) return true;
+    fates.set(id, equal ? 'unchanged' : 'conflict');
     return false;
   });
 }

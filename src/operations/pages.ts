@@ -4,7 +4,7 @@
  */
 import { crc32c } from '../adapter/codec.js';
 import { AdapterCorruptError } from '../errors.js';
-import { VERSIONS_AFTER } from './statements.js';
+import { VERSIONS_AFTER } from './statements/archives.js';
 import type { Tables } from './tables.js';
 import { packVersion, pathOf, type StoredVersion, unpackVersion, type VersionKey } from './version-file.js';
 

@@ -2,7 +2,7 @@
 import { parseUserId } from '../adapter/user-id.js';
 import type { Statement } from '../postgres/database.js';
 import { adapterPages, type PruneOptions } from '../storage/prune.js';
-import { ADAPTERS_ABOUT, BEYOND_NEWEST, OLDER_THAN } from './statements.js';
+import { ADAPTERS_ABOUT, BEYOND_NEWEST, OLDER_THAN } from './statements/overview.js';
 import type { Tables } from './tables.js';
 
 export interface PrunePreview {

@@ -1,6 +1,6 @@
 /** Which database this is, in words that stay the same when its server restarts, fails over or gets another address. */
 import pg from 'pg';
-import { SOURCE, SYSTEM_IDENTIFIER } from './statements.js';
+import { SOURCE, SYSTEM_IDENTIFIER } from './statements/archives.js';
 import type { Tables } from './tables.js';
 
 /** Where the role may not read the server's own number, its address has to do. Never a password. */

@@ -3,7 +3,7 @@ import { crc32c, decodeRecord } from '../adapter/codec.js';
 import type { AdapterRecord } from '../adapter/record.js';
 import { parseAdapterName, parseUserId } from '../adapter/user-id.js';
 import { AdapterCorruptError, AdapterNotFoundError } from '../errors.js';
-import { STORED_VERSION } from './statements.js';
+import { STORED_VERSION } from './statements/overview.js';
 import type { Tables } from './tables.js';
 
 /** none: whoever wrote the row computed none. */

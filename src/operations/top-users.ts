@@ -1,5 +1,5 @@
 /** The users with most versions, or who take most room. */
-import { TOP_USERS_BY_BYTES, TOP_USERS_BY_VERSIONS } from './statements.js';
+import { TOP_USERS_BY_BYTES, TOP_USERS_BY_VERSIONS } from './statements/overview.js';
 import type { Tables } from './tables.js';
 
 export interface UserUsage {

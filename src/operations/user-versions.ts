@@ -1,7 +1,7 @@
 /** What a user has: every version of every adapter, as a list of bounded length. */
 import { parseUserId } from '../adapter/user-id.js';
 import { COUNT } from '../tiers/statements.js';
-import { USER_VERSIONS } from './statements.js';
+import { USER_VERSIONS } from './statements/overview.js';
 import type { Tables } from './tables.js';
 
 export interface UserVersion {

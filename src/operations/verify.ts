@@ -10,7 +10,7 @@ import { Pace } from '../storage/pace.js';
 import { checked } from '../tiers/row.js';
 import type { BodyColumn } from '../tiers/statements.js';
 import { batches } from './batches.js';
-import { BODIES, ESTIMATED_ROWS, NEXT_HEADS, NEXT_ROWS } from './statements.js';
+import { BODIES, ESTIMATED_ROWS, NEXT_HEADS, NEXT_ROWS } from './statements/whole-tables.js';
 import type { Tables } from './tables.js';
 
 /** Something that is not as it must be. */

@@ -7,7 +7,7 @@ import { dirname } from 'node:path';
 import { isDeepStrictEqual } from 'node:util';
 import { type Checkpoint, checkpointText, parseCheckpoint } from './checkpoint.js';
 import { readIfAny, syncDirectory, writeDurably } from './durable.js';
-import { lockFile } from './lock-file.js';
+import { takeLock } from './lock.js';
 
 export class Workplace {
   readonly target: string;
@@ -26,7 +26,7 @@ export class Workplace {
   /** job: what is being written, as JSON; only the same job is gone on with. */
   static async take(target: string, job: object): Promise<Workplace> {
     await refuseTaken(target);
-    const unlock = await lockFile(`${target}.partial.lock`);
+    const unlock = await takeLock(`${target}.partial.lock`);
     try {
       const begun = await readCheckpoint(target, job);
       const workplace = new Workplace(target, begun, job, unlock);

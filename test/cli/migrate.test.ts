@@ -44,6 +44,30 @@ test('status sees what no migration recorded: a trigger that somebody took away'
   expect([code, stdout]).toEqual([1, expect.stringContaining('trigger lora_adapters_settle_delete')]);
 });
 
+test('status as a role that may not read which were applied: not readable, and still whether all is there', async () => {
+  const migrated = await createDatabase();
+  try {
+    const limited = new URL(migrated.url);
+    // Reads statistics, and no table of ours.
+    limited.searchParams.set('options', '-c role=pg_monitor');
+    const args = ['migrate', 'status', '--postgres', limited.href];
+    const { code, stdout, stderr } = await lora(args);
+    expect([code, stderr]).toEqual([0, '']);
+    expect(stdout).toMatch(/^001_users +not readable$/m);
+    expect(stdout).not.toMatch(/not applied/);
+    expect(stdout).toMatch(/schema is that of this version/);
+    const { migrations, ...rest } = await loraJson<Status>(args);
+    expect(rest).toEqual({ recorded: false });
+    expect(migrations[0]).toEqual({ name: '001_users' });
+    // Who may read it is told when, and not that it was readable.
+    expect(await loraJson<Status>(['migrate', 'status', '--postgres', migrated.url])).toEqual({
+      migrations: migrations.map(({ name }) => ({ name, appliedAt: expect.stringMatching(/^\d{4}-/) })),
+    });
+  } finally {
+    await migrated.drop();
+  }
+});
+
 test('status asks a server that is there, and says so where it is not', async () => {
   const { code, stderr } = await lora(['migrate', 'status', '--postgres', 'postgres://127.0.0.1:1/none']);
   expect([code, stderr]).toEqual([3, expect.stringContaining('127.0.0.1:1')]);

@@ -1,11 +1,12 @@
 /** Archive in the middle: whoever writes between its steps loses nothing, and what it could not know is told. */
+import { copyFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { encodeAdapter } from '../../src/index.js';
 import { archiveInactive } from '../../src/operations/archive.js';
 import { importVersions } from '../../src/operations/import.js';
 import { sourceOf } from '../../src/operations/source-database.js';
-import { DELETE_USER_VERSIONS } from '../../src/operations/statements.js';
+import { DELETE_USER_VERSIONS } from '../../src/operations/statements/archives.js';
 import { Tables } from '../../src/operations/tables.js';
 import { TarTarget } from '../../src/operations/tar-target.js';
 import type { Session } from '../../src/postgres/database.js';
@@ -97,6 +98,7 @@ test('what was written to between a death and the next run is what comes back, a
   await withClient(db.url, (client) => seed(client, [{ userId: user(1) }, { userId: user(1), adapterName: 'facts' }]));
   const dies = () => Promise.reject(new Error('killed'));
   await expect(archive('stale.tar', meeting({ begin: dies }))).rejects.toThrow('killed');
+  copyFileSync(join(scratch, 'stale.tar.partial'), join(scratch, 'earlier.tar'));
   const fresh = encodeAdapter(smallAdapter(user(1), 77));
   await sql(`update lora_adapters set weights = $1, updated_at = '2025-02-02' where adapter_name = 'default'`, [fresh]);
   await sql(`update lora_adapters set training_iterations = 7, updated_at = '2025-02-02' where adapter_name = 'facts'`);
@@ -108,24 +110,62 @@ test('what was written to between a death and the next run is what comes back, a
   const importing = ['import', join(scratch, 'stale.tar'), '--postgres', db.url];
   expect(await loraJson(importing)).toMatchObject({ imported: 2, unchanged: 0, problems: 0 });
   expect(await contents(db.url)).toEqual(before);
+
+  // The same after an import that ended between the two copies.
+  await sql('delete from lora_adapters');
+  expect(await loraJson(['import', join(scratch, 'earlier.tar'), '--postgres', db.url])).toMatchObject({ imported: 2 });
+  expect(await contents(db.url)).not.toEqual(before);
+  expect(await loraJson(importing)).toMatchObject({ imported: 0, unchanged: 2, problems: 0 });
+  expect(await contents(db.url)).toEqual(before);
+  // Once more: the earlier copy has other bytes.
+  expect(await loraJson(importing)).toMatchObject({ imported: 0, unchanged: 3, problems: 1 });
+  expect(await contents(db.url)).toEqual(before);
 });
 
-test('what somebody wrote over an import meanwhile is theirs, and a later copy is a conflict', async () => {
-  await sql('insert into users values ($1)', [user(1)]);
-  const copy = (seed: number) => ({
-    ...{ userId: user(1), adapterName: 'default', version: 1, trainingIterations: 0 },
-    ...{ createdAt: '2025-01-01T00:00:00.000000Z', updatedAt: '2025-01-01T00:00:00.000000Z' },
-    bytes: encodeAdapter(smallAdapter(user(1), seed)),
-  });
+const CREATED = '2025-01-01T00:00:00.000000Z';
+const LATER = '2025-01-02T00:00:00.000000Z';
+
+const copy = (seed: number, times = {}) => ({
+  ...{ userId: user(1), adapterName: 'default', version: 1, trainingIterations: 0 },
+  ...{ createdAt: CREATED, updatedAt: CREATED, ...times },
+  bytes: encodeAdapter(smallAdapter(user(1), seed)),
+});
+
+async function fatesOf(copies: () => AsyncGenerator<ReturnType<typeof copy>>): Promise<string[]> {
   const fates: string[] = [];
-  async function* copies() {
+  const told = (_: unknown, fate: string) => fates.push(fate);
+  await importVersions(tables, copies(), { createUsers: true }, told, new AbortController().signal);
+  return fates;
+}
+
+test('what somebody wrote over an import meanwhile is theirs, and a later copy is a conflict', async () => {
+  const fates = await fatesOf(async function* () {
     yield copy(1);
     yield copy(2); // the first one is written
     yield copy(3); // the second one
     await sql('update lora_adapters set training_iterations = 1');
     yield copy(4);
-  }
-  const told = (_: unknown, fate: string) => fates.push(fate);
-  await importVersions(tables, copies(), { createUsers: false }, told, new AbortController().signal);
+  });
   expect(fates).toEqual(['imported', 'replaced', 'conflict', 'conflict']);
+});
+
+test('a row that was there as an earlier copy has it gives way to a later state of itself, and to nothing else', async () => {
+  await fatesOf(async function* () {
+    yield copy(1);
+  });
+  const fates = await fatesOf(async function* () {
+    yield copy(1);
+    yield copy(2); // no later
+    yield copy(3, { createdAt: LATER, updatedAt: LATER }); // of another database
+    yield copy(4, { updatedAt: LATER });
+    yield copy(5, { updatedAt: LATER });
+  });
+  expect(fates).toEqual(['unchanged', 'conflict', 'conflict', 'replaced', 'replaced']);
+  const afterWrite = await fatesOf(async function* () {
+    yield copy(5, { updatedAt: LATER });
+    yield copy(5, { updatedAt: LATER }); // the first one is looked at
+    await sql('update lora_adapters set training_iterations = 1');
+    yield copy(6, { updatedAt: '2099-01-02T00:00:00.000000Z' });
+  });
+  expect(afterWrite).toEqual(['unchanged', 'unchanged', 'conflict']);
 });

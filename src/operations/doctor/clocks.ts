@@ -3,7 +3,7 @@
  * clock of Postgres, so that after a failover to a server that is behind they may be given twice, and Redis ends entries by
  * its own.
  */
-import { CLOCK } from '../statements.js';
+import { CLOCK } from '../statements/doctor.js';
 import { ok, type Patient, type Verdict, warning } from './finding.js';
 
 /** What people who run NTP may still see. */

@@ -1,6 +1,6 @@
 /** What the planner does with a load, and what it knows of the tables: its counts, and the dead rows it has to step over. */
 import { randomUUID } from 'node:crypto';
-import { EXPLAIN_LOAD, SOME_ADAPTERS, TABLE_STATISTICS } from '../statements.js';
+import { EXPLAIN_LOAD, SOME_ADAPTERS, TABLE_STATISTICS } from '../statements/doctor.js';
 import type { Tables } from '../tables.js';
 import { failure, ok, type Patient, type Verdict, warning } from './finding.js';
 import { readSettings, setting } from './settings.js';

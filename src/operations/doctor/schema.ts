@@ -1,7 +1,7 @@
 /** What this version needs to find in the database: tables, triggers, indexes, and how weights are stored. */
 import { DIRECTORY } from '../../postgres/migrate.js';
 import { migrationStatus } from '../../postgres/migration-status.js';
-import { INDEXES, WEIGHTS_STORAGE } from '../statements.js';
+import { INDEXES, WEIGHTS_STORAGE } from '../statements/doctor.js';
 import { failure, ok, type Patient, type Verdict, warning } from './finding.js';
 
 export async function schema({ options }: Patient): Promise<Verdict> {

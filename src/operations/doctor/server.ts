@@ -1,5 +1,5 @@
 /** The server itself: its version, whether what it commits lasts, who can listen in, and whether it has room for all nodes. */
-import { CONNECTIONS, SESSION } from '../statements.js';
+import { CONNECTIONS, SESSION } from '../statements/doctor.js';
 import { failure, ok, type Patient, type Verdict, warning } from './finding.js';
 import { readSettings, setting } from './settings.js';
 

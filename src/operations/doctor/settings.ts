@@ -1,5 +1,5 @@
 /** Settings of the server as this session has them, and how one is changed where it was made. */
-import { SESSION, SETTINGS } from '../statements.js';
+import { SESSION, SETTINGS } from '../statements/doctor.js';
 import type { Tables } from '../tables.js';
 
 export interface Setting {

@@ -3,7 +3,7 @@ import { randomBytes } from 'node:crypto';
 import pg from 'pg';
 import { codec } from '../../adapter/codec.js';
 import { within } from '../../deadline.js';
-import { RESULT_FORMAT } from '../statements.js';
+import { RESULT_FORMAT } from '../statements/doctor.js';
 import { failure, ok, type Patient, type Verdict, warning } from './finding.js';
 
 const ANSWER_MS = 5000;

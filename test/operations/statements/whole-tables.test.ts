@@ -1,8 +1,8 @@
 /** Pages of whole tables go along an index: with a hundred million rows there is no other way to the second page. */
 import { beforeAll, expect, test } from 'vitest';
-import { NEXT_HEADS, NEXT_ROWS, NEXT_SAVED } from '../../src/operations/statements.js';
-import { useStorage } from '../support/storage.js';
-import { withClient } from '../support/template.js';
+import { NEXT_HEADS, NEXT_ROWS, NEXT_SAVED } from '../../../src/operations/statements/whole-tables.js';
+import { useStorage } from '../../support/storage.js';
+import { withClient } from '../../support/template.js';
 
 const bench = useStorage();
 
@@ -23,7 +23,12 @@ const LAST = 'ffffffff-ffff-ffff-ffff-ffffffffffff';
 test.each([
   ['rows', NEXT_ROWS, '(uuid, varchar, int4)', `('${MIDDLE}', 'a', 0)`],
   ['heads', NEXT_HEADS, '(uuid, varchar, uuid)', `('${MIDDLE}', 'a', '${LAST}')`],
-  ['rows by when they were saved', NEXT_SAVED, '(timestamptz, uuid)', `(now() - interval '5 days', '${MIDDLE}')`],
+  [
+    'rows by when they were saved',
+    NEXT_SAVED,
+    '(timestamptz, uuid, varchar, int4)',
+    `(now() - interval '5 days', '${MIDDLE}', 'a', 0)`,
+  ],
 ])('a page of %s', async (_, { text }, types, values) => {
   const plan = await withClient(bench.postgresUrl, async (client) => {
     // As it is after some pages, when the plan is made once for all values.
