@@ -77,7 +77,9 @@ export class TestReplication {
   static async start(): Promise<TestReplication> {
     const { recipe } = inject('servers').postgres;
     const local = recipe.kind === 'binary' ? recipe : await postgresFromApt(join(root, '.cache'));
-    return new TestReplication(local, await ReplicatedServer.of(await startLocalPostgres(local)));
+    // A standby that is slow while the primary is killed still finds what it needs there: each copy begins a segment.
+    const primary = await startLocalPostgres(local, { wal_keep_size: '512MB' });
+    return new TestReplication(local, await ReplicatedServer.of(primary));
   }
 
   /** A standby of `of`, which begins with a copy of its files; `upstream`: from where it goes on, a standby of the same. */
