@@ -1,4 +1,4 @@
-/** What a run measures, each figure with its words and its unit. */
+/** What a run measures: what the model of model.ts is fed with and more, each with its words and its unit. */
 
 type Unit = 'B' | 'µs' | '/s' | 'B/s' | 's' | '' | 'share';
 

@@ -11,12 +11,12 @@ import { root } from '../../test/support/root.js';
 import { Bench } from '../harness/bench.js';
 import { environment } from '../harness/environment.js';
 import { withClient } from '../harness/population.js';
-import { caseText, environmentText } from '../harness/print.js';
-import { type Constants, constantNames, figureOf, wordsOf } from './constants.js';
+import type { Constants } from './constants.js';
 import { measureEars } from './ears.js';
 import { forgetFiles, measureLoads } from './loads.js';
 import { type Plan, planFor } from './plan.js';
 import { fill, type Population } from './population.js';
+import { scaleText } from './print.js';
 import { measureRedis } from './redis.js';
 import type { ScaleResults } from './results.js';
 import { commitUs, measureBoth, measureSaves } from './saves.js';
@@ -62,7 +62,7 @@ let toldAt = 0;
 const bench = new Bench('scale', 600, quick, tell);
 try {
   const results = await measure(plan);
-  print(results);
+  say(scaleText(results));
   const path = given.out ?? join(root, 'bench/results', `scale-${results.date.replaceAll(':', '-')}.json`);
   mkdirSync(dirname(path), { recursive: true });
   writeFileSync(path, `${JSON.stringify(results)}\n`);
@@ -81,6 +81,7 @@ function planOrEnd(): Plan {
 }
 
 async function measure({ users, full }: Plan): Promise<ScaleResults> {
+  const here = environment();
   const [postgres, redis] = [await bench.servers.postgres(SETTINGS), await bench.servers.redis()];
   await withClient(postgres.url, async (client) => {
     const { rows } = await client.query("select current_setting('data_directory') as path");
@@ -114,7 +115,6 @@ async function measure({ users, full }: Plan): Promise<ScaleResults> {
     }),
   ];
   await noteAutovacuum(small);
-  const here = environment();
   const { result, servers } = bench.finding('What do a million users cost?');
   return {
     format: 1,
@@ -183,22 +183,6 @@ async function noteAutovacuum({ name, url }: Population): Promise<void> {
   );
   for (const { relname, runs, dead, live } of rows)
     bench.note(`${name}, ${relname}: autovacuum came ${runs} times; at the end ${live} rows live, ${dead} dead.`);
-}
-
-function print({ command, environment: where, settings, loads, constants, users, full }: ScaleResults): void {
-  const named = Object.entries(settings).map(([name, value]) => `${name} ${value}`);
-  say(`\n${command}`);
-  say(environmentText(where));
-  say(
-    `postgres settings: ${named.join(', ')}; autovacuum is off for the adapters and heads of full size, and on elsewhere`,
-  );
-  say(`${users.toLocaleString('en-US')} users with rank 1, ${full.toLocaleString('en-US')} of full size`);
-  say(caseText(loads));
-  say('');
-  for (const name of constantNames) {
-    const value = constants[name];
-    say(`${wordsOf(name)}: ${value === undefined ? 'not measured here' : figureOf(name, value)}`);
-  }
 }
 
 function wholeNumber(text: string): number {
