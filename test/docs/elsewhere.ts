@@ -70,6 +70,8 @@ export const elsewhere: readonly Elsewhere[] = [
     because: 'users belong to the whole server, which other tests use',
     test: 'test/operations/redis-acl.test.ts',
   },
+  { shown: 'npm run bench:scale', because: tools, test: 'test/bench/scale.test.ts' },
+  { shown: 'npm run bench:scale -- --quick', because: tools, test: 'test/bench/scale.test.ts' },
   { shown: 'npm run chaos -- --minutes 5 --seed 11', because: tools, test: 'test/chaos/chaos.test.ts' },
 ];
 
