@@ -9,7 +9,7 @@
  */
 import type { Session } from '../../postgres/database.js';
 import { DOUBTS } from './bookkeeping.js';
-import { KEY, once, type Site } from './site.js';
+import { KEY, obey, once, runAll, type Site } from './site.js';
 
 const MIRROR = 'lora_store_rebuild_mirror';
 
@@ -17,34 +17,25 @@ const MIRROR = 'lora_store_rebuild_mirror';
 export async function startMirror(session: Session, site: Site): Promise<void> {
   const { schema, live } = site;
   await createFunctions(session, site);
-  await session.rows(
-    once(`create trigger ${MIRROR} after insert or update or delete on ${live}
-      for each row execute function ${schema}.${MIRROR}()`),
-    [],
-  );
-  const truncated = await session.rows<[string]>(
-    once(`select '${live}' union all
-      select format('${schema}.%I', c.relname) from pg_catalog.pg_inherits i join pg_catalog.pg_class c on c.oid = i.inhrelid
-      where i.inhparent = '${live}'::regclass`),
-    [],
-  );
-  for (const [table] of truncated) {
-    await session.rows(
-      once(`create trigger ${MIRROR}_truncate after truncate on ${table}
-        for each statement execute function ${schema}.${MIRROR}_truncate()`),
-      [],
-    );
-  }
-  await session.rows(
-    once(`revoke all on function ${schema}.${MIRROR}(), ${schema}.${MIRROR}_truncate() from public`),
-    [],
+  await runAll(session, [
+    `revoke all on function ${schema}.${MIRROR}(), ${schema}.${MIRROR}_truncate() from public`,
+    `create trigger ${MIRROR} after insert or update or delete on ${live}
+       for each row execute function ${schema}.${MIRROR}()`,
+  ]);
+  await obey(
+    session,
+    `select format('create trigger ${MIRROR}_truncate after truncate on %s for each statement execute function ${schema}.${MIRROR}_truncate()', oid::regclass)
+     from pg_catalog.pg_class where oid = '${live}'::regclass
+       or oid in (select inhrelid from pg_catalog.pg_inherits where inhparent = '${live}'::regclass)`,
   );
 }
 
 /** Its triggers go with their functions, on whichever table they are. */
 export async function stopMirror(session: Session, { schema, live }: Site): Promise<void> {
-  await session.rows(once(`lock table ${live} in access exclusive mode`), []);
-  await session.rows(once(`drop function if exists ${schema}.${MIRROR}(), ${schema}.${MIRROR}_truncate() cascade`), []);
+  await runAll(session, [
+    `lock table ${live} in access exclusive mode`,
+    `drop function if exists ${schema}.${MIRROR}(), ${schema}.${MIRROR}_truncate() cascade`,
+  ]);
 }
 
 /** The columns that a row consists of, in one order for every statement; what is generated follows from them. */

@@ -32,11 +32,18 @@ export function once(text: string): Statement {
   return { ...statement('', text), name: '' };
 }
 
-/** Runs the statements that a query puts together, with the names quoted by the server. */
-export async function obey(session: Session, query: string): Promise<number> {
-  const statements = await session.rows<[string]>(once(query), []);
-  for (const [text] of statements) await session.rows(once(text), []);
-  return statements.length;
+/** Runs the statements that a query puts together, with the names quoted by the server: one round trip for all. */
+export async function obey(session: Session, query: string): Promise<void> {
+  const loop = 'foreach command in array commands loop execute command; end loop';
+  await session.rows(
+    once(`do $obey$ declare commands text[] := array(${query}); command text; begin ${loop}; end $obey$`),
+    [],
+  );
+}
+
+/** Several statements in one round trip. */
+export async function runAll(session: Session, statements: readonly string[]): Promise<void> {
+  await session.rows(once(`do $run$ begin ${statements.map((one) => `${one};`).join('\n')} end $run$`), []);
 }
 
 const PLACE = once(

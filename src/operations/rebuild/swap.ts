@@ -9,15 +9,13 @@ import { stopMirror } from './mirror.js';
 import { copyRights, indexesOf } from './next-table.js';
 import { refuseObstacles } from './obstacles.js';
 import type { Shape } from './shape.js';
-import { obey, once, type Site } from './site.js';
+import { obey, once, runAll, type Site } from './site.js';
 
 /** False: a row has come into doubt meanwhile, and nothing was done. */
 export async function swap(session: Session, site: Site, target: Shape): Promise<boolean> {
   const { schema, live, next } = site;
-  const run = (text: string) => session.rows(once(text), []);
   // Of a partitioned table, this locks its partitions, too.
-  await run(`lock table ${live} in access exclusive mode`);
-  await run(`lock table ${next} in access exclusive mode`);
+  await session.rows(once(`lock table ${live}, ${next} in access exclusive mode`), []);
   const [[doubts] = [0]] = await session.rows<[number]>(once(`select count(*) from ${schema}.${DOUBTS}`), []);
   if (doubts > 0) return false;
   await refuseObstacles(session);
@@ -31,12 +29,12 @@ export async function swap(session: Session, site: Site, target: Shape): Promise
   );
   await stopMirror(session, site);
   await putAside(session, site);
-  await run(`alter table ${next} rename to lora_adapters`);
-  for (const { during, after } of indexesOf(target)) await run(`alter index ${schema}.${during} rename to ${after}`);
-  for (const [definition, name, always] of triggers) {
-    await run(definition);
-    if (always) await run(`alter table ${live} enable always trigger ${name}`);
-  }
+  await runAll(session, [
+    `alter table ${next} rename to lora_adapters`,
+    ...indexesOf(target).map(({ during, after }) => `alter index ${schema}.${during} rename to ${after}`),
+    ...triggers.map(([definition]) => definition),
+    ...triggers.flatMap(([, name, always]) => (always ? `alter table ${live} enable always trigger ${name}` : [])),
+  ]);
   await enterPhase(session, site, 'drop');
   return true;
 }
@@ -49,9 +47,10 @@ async function putAside(session: Session, { schema, live, replaced }: Site): Pro
      from pg_catalog.pg_index i join pg_catalog.pg_class c on c.oid = i.indexrelid where i.indrelid = '${live}'::regclass
      union all
      select format('alter table ${schema}.%I rename to %I', c.relname, 'lora_adapters_replaced_p' || row_number() over (order by c.oid))
-     from pg_catalog.pg_inherits i join pg_catalog.pg_class c on c.oid = i.inhrelid where i.inhparent = '${live}'::regclass`,
+     from pg_catalog.pg_inherits i join pg_catalog.pg_class c on c.oid = i.inhrelid where i.inhparent = '${live}'::regclass
+     union all
+     select 'alter table ${live} rename to ${replaced.slice(schema.length + 1)}'`,
   );
-  await session.rows(once(`alter table ${live} rename to ${replaced.slice(schema.length + 1)}`), []);
 }
 
 /** A column that came, went or changed since the new table was made would be lost, or make every load fail. */
