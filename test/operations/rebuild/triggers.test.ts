@@ -1,6 +1,6 @@
 /** Heads stay true, and nodes hear, whoever writes to a partitioned table: through it, to a partition by name, or by a cascade. */
 import type pg from 'pg';
-import { beforeEach, describe, expect, test } from 'vitest';
+import { beforeEach, expect, test } from 'vitest';
 import { user } from '../../cli/archives.js';
 import { save } from '../../postgres/support/writers.js';
 import { FOUR, headsAreTrue, into, type Place, usePlaces } from './support.js';
@@ -54,27 +54,37 @@ async function after(statement: string) {
   return { before, then, words: heard.map((word) => JSON.parse(word)) };
 }
 
-const ROW = `'${user(1)}', 'default', 7, '\\x00', 1`;
 const COLUMNS = '(user_id, adapter_name, version, weights, size_bytes)';
+const row = (n: number) => `${COLUMNS} values ('${user(n)}', 'default', 7, '\\x00', 1)`;
+const third = (n: number) => `where user_id = '${user(n)}' and version = 3`;
 
-describe.each([
-  ['the partition', 'PARTITION'],
-  ['the partitioned table', 'lora_adapters'],
-])('a statement that names %s bumps the revision once', (_, table) => {
-  test.each([
-    ['insert', `insert into ${table} ${COLUMNS} values (${ROW})`, 7],
-    ['update', `update ${table} set weights = '\\x01' where user_id = '${user(1)}' and version = 3`, 3],
-    ['update of the key', `update ${table} set version = 9 where user_id = '${user(1)}' and version = 3`, 9],
-    ['delete', `delete from ${table} where user_id = '${user(1)}' and version = 3`, 2],
-    ['truncate', `truncate ${table}`, null],
-  ])('%s', async (_what, statement, latest) => {
-    const { before, then, words } = await after(statement);
-    expect(then.latest_version).toBe(latest);
-    expect(BigInt(then.revision)).toBeGreaterThan(BigInt(before.revision));
+/** Of a user each; the last one empties a table. */
+const EVENTS: readonly [event: string, n: number, statement: (table: string) => string, latest: number | null][] = [
+  ['insert', 1, (table) => `insert into ${table} ${row(1)}`, 7],
+  ['update', 2, (table) => `update ${table} set weights = '\\x01' ${third(2)}`, 3],
+  ['update of the key', 3, (table) => `update ${table} set version = 9 ${third(3)}`, 9],
+  ['delete', 4, (table) => `delete from ${table} ${third(4)}`, 2],
+  ['truncate', 5, (table) => `truncate ${table}`, null],
+];
+
+test.each([
+  ['a partition', whereIs],
+  ['the partitioned table', async () => 'lora_adapters'],
+])('each statement that names %s bumps the revision once', async (_, tableOf) => {
+  for (const [event, n, statement, latest] of EVENTS) {
+    heard.length = 0;
+    const before = await headOf(user(n));
+    await db.sql(statement(await tableOf(user(n))));
+    const { latest_version, revision } = await headOf(user(n));
+    // A query of its own: what was notified before it has arrived with its answer.
+    await ear.query('select 1');
+    expect([event, latest_version]).toEqual([event, latest]);
+    expect(BigInt(revision)).toBeGreaterThan(BigInt(before.revision));
     // Once: one word, and it says the revision that stayed.
-    const mine = words.filter(({ u }) => u === user(1));
-    expect(mine).toEqual([{ u: user(1), n: 'default', r: Number(then.revision), v: latest }]);
-  });
+    const mine = heard.map((word) => JSON.parse(word)).filter(({ u }) => u === user(n));
+    expect([event, mine]).toEqual([event, [{ u: user(n), n: 'default', r: Number(revision), v: latest }]]);
+    expect(await headsAreTrue(db)).toEqual([]);
+  }
 });
 
 test('a partition that is truncated takes its users alone; those of the others stay as they are', async () => {
@@ -123,7 +133,7 @@ test('a role that may insert into a partition, and has no right on heads', async
   const role = `lora_partition_${process.pid}`;
   await db.sql(`create role ${role}; grant insert on ${partition} to ${role}`);
   try {
-    const { then } = await after(`set role ${role}; insert into PARTITION ${COLUMNS} values (${ROW}); reset role`);
+    const { then } = await after(`set role ${role}; insert into PARTITION ${row(1)}; reset role`);
     expect(then.latest_version).toBe(7);
   } finally {
     await db.sql(`drop owned by ${role}; drop role ${role}`);
