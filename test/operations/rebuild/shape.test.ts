@@ -1,9 +1,12 @@
 /** What lora_adapters is after a rebuild, and after the way back: nothing of it is lost, and the schema is the one it was. */
+import pg from 'pg';
 import { expect, test } from 'vitest';
+import { Tables } from '../../../src/operations/tables.js';
 import { checkSchema } from '../../../src/postgres/schema.js';
+import { user } from '../../cli/archives.js';
 import { dumpSchema } from '../../postgres/support/dump.js';
 import { withClient } from '../../support/template.js';
-import { FOUR, headsAreTrue, into, PLAIN, rowsOf, usePlaces } from './support.js';
+import { FOUR, headsAreTrue, into, meeting, PLAIN, rowsOf, usePlaces } from './support.js';
 
 const place = usePlaces();
 
@@ -140,4 +143,34 @@ test('a partition whose triggers were dropped or disabled is told by name, with 
   expect(await into(db.tables, FOUR)).toMatchObject({ rows: 0, mended: 2 });
   await expect(check()).resolves.toBeUndefined();
   expect(await headsAreTrue(db)).toEqual([]);
+});
+
+test('an owner who owns nothing but the tables makes it, and writers need no right that they had not', async () => {
+  const db = await place();
+  const [owner, writer] = [`lora_owner_${process.pid}`, `lora_writer_${process.pid}`];
+  await db.sql(`create role ${owner}; create role ${writer};
+    grant usage, create on schema public to ${owner}; grant usage on schema public to ${writer};
+    grant select, references, update (id) on users to ${owner};
+    alter table lora_adapters owner to ${owner}; alter table lora_adapter_heads owner to ${owner};
+    alter function lora_adapters_lock_head owner to ${owner}; alter function lora_adapters_settle_heads owner to ${owner};
+    grant select, insert, delete on lora_adapters to ${writer}`);
+  const open = (role: string) => ({ connectionString: db.url, options: `-c role=${role}` });
+  const tables = Tables.openUnchecked(open(owner), 20_000);
+  const client = new pg.Client(open(writer));
+  try {
+    await client.connect();
+    const write = () =>
+      client.query(`insert into lora_adapters (user_id, version, weights, size_bytes) values ('${user(1)}', 8, '\\x00', 1);
+        delete from lora_adapters where user_id = '${user(2)}' and version = 3`);
+    for (const target of [FOUR, PLAIN]) {
+      await into(meeting(tables, { at: /full join/, before: write }), target);
+      expect(await headsAreTrue(db)).toEqual([]);
+      expect((await client.query('select from lora_adapters')).rowCount).toBe(18);
+      await client.query(`delete from lora_adapters where version = 8`);
+    }
+  } finally {
+    await client.end();
+    await tables.close();
+    await db.sql(`drop owned by ${owner}, ${writer} cascade; drop role ${owner}, ${writer}`);
+  }
 });
