@@ -96,23 +96,27 @@ test.each([
   expect(await headsAreTrue(db)).toEqual([]);
 });
 
-test('a row that is locked, or whose user is, is passed over, and no writer is in a deadlock', async () => {
+test.each([
+  // A service that deletes the adapters and then their user: bodies first, against the order of every write of ours.
+  ['a row', `delete from lora_adapters where user_id = '${user(2)}'`, user(2), 15],
+  // One that deletes users in an order of its own.
+  ['a user', `delete from users where id = '${user(5)}'`, user(2), 12],
+])('%s that is locked is passed over, and no writer is in a deadlock', async (_, first, then, rows) => {
   const db = await place();
   const stranger = await db.session();
   let deleted: Promise<unknown> = Promise.resolve();
   const tables = meeting(db.tables, {
     at: COPY,
-    // A service that deletes the adapters and then their user: bodies first, against the order of every write of ours.
-    before: () => stranger.query(`begin; delete from lora_adapters where user_id = '${user(2)}'`),
+    before: () => stranger.query(`begin; ${first}`),
     async after() {
       // The copy holds all other rows now, and their users.
-      deleted = stranger.query(`delete from users where id = '${user(2)}'`).then(() => stranger.query('commit'));
+      deleted = stranger.query(`delete from users where id = '${then}'`).then(() => stranger.query('commit'));
       await someoneWaits(db);
     },
   });
-  expect(await into(tables, FOUR)).toMatchObject({ rows: 15 });
+  expect(await into(tables, FOUR)).toMatchObject({ rows });
   await deleted;
-  expect(await db.sql('select from lora_adapters where user_id = $1', [user(2)])).toEqual([]);
+  expect(await db.sql('select from lora_adapters where user_id = $1', [then])).toEqual([]);
 });
 
 test('a row that stays locked is waited for with empty hands', async () => {
@@ -145,6 +149,7 @@ test('a row that stays locked is waited for with empty hands', async () => {
 test.each([
   ['truncate', 'truncate lora_adapters', 0],
   ['insert', ADDED, 19],
+  ['delete', DELETED, 17],
   ['delete and insert of the same version', `${REPLACED}; ${ADDED.replace(', 5,', ', 2,')}`, 18],
   ['delete of a user', `delete from users where id = '${user(2)}'`, 15],
 ])('%s after the copy is in both', async (_, write, rows) => {
