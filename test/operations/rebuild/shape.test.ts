@@ -5,6 +5,7 @@ import { Tables } from '../../../src/operations/tables.js';
 import { checkSchema } from '../../../src/postgres/schema.js';
 import { user } from '../../cli/archives.js';
 import { dumpSchema } from '../../postgres/support/dump.js';
+import { applyFiles } from '../../postgres/support/migration-files.js';
 import { withClient } from '../../support/template.js';
 import { FOUR, headsAreTrue, into, meeting, PLAIN, rowsOf, usePlaces } from './support.js';
 
@@ -173,4 +174,12 @@ test('an owner who owns nothing but the tables makes it, and writers need no rig
     await tables.close();
     await db.sql(`drop owned by ${owner}, ${writer} cascade; drop role ${owner}, ${writer}`);
   }
+});
+
+test('the files of the migrations may be run again on a partitioned table, and change nothing', async () => {
+  const db = await place();
+  await into(db.tables, FOUR);
+  const before = await schemaOf(db.url);
+  await applyFiles(db.url, 'up');
+  expect(await schemaOf(db.url)).toBe(before);
 });
