@@ -31,7 +31,8 @@ begin
       (select relnamespace::regnamespace from pg_class where oid = adapters), current_schema()
       using hint = 'Put the schema of lora_adapters first in the search_path, or take it out.';
   end if;
-  if (select relkind from pg_class where oid = adapters) <> 'r' then
+  -- Partitions are what `lora-store partition` makes of it.
+  if (select relkind from pg_class where oid = adapters) not in ('r', 'p') then
     raise exception 'lora-store cannot adopt %: it is no ordinary table', adapters;
   end if;
 

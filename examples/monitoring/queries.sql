@@ -7,7 +7,9 @@ select count(*)                              as total_adapters,
        coalesce(sum(size_bytes), 0)::bigint  as total_bytes,
        coalesce(avg(size_bytes), 0)::bigint  as avg_bytes,
        pg_size_pretty(coalesce(sum(size_bytes), 0)) as total_size,
-       pg_size_pretty(pg_total_relation_size('lora_adapters') + pg_total_relation_size('lora_adapter_heads')) as size_on_disk
+       pg_size_pretty((select sum(pg_total_relation_size(oid)) from pg_class -- with partitions, where there are some
+                       where oid in ('lora_adapters'::regclass, 'lora_adapter_heads'::regclass)
+                          or oid in (select inhrelid from pg_inherits where inhparent = 'lora_adapters'::regclass))) as size_on_disk
 from lora_adapters;
 
 -- most-versions: the ten users with most versions, and the name of theirs that has most. storage.pruneVersions() deletes old ones.

@@ -89,7 +89,14 @@ export class Context {
 
   /** A few connections to Postgres. Closed when the command ends. */
   async tables(): Promise<Tables> {
-    const tables = await byOptions(() => Tables.open(this.#options.postgres, this.#timeoutMs));
+    const tables = await this.uncheckedTables();
+    await tables.check();
+    return tables;
+  }
+
+  /** The same of whatever schema. */
+  async uncheckedTables(): Promise<Tables> {
+    const tables = await byOptions(() => Tables.openUnchecked(this.#options.postgres, this.#timeoutMs));
     this.#closers.push(() => tables.close());
     return tables;
   }

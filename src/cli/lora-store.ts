@@ -10,6 +10,7 @@ import { addForget } from './commands/forget.js';
 import { addImport } from './commands/import.js';
 import { addList } from './commands/list.js';
 import { addMigrate } from './commands/migrate.js';
+import { addPartition } from './commands/partition.js';
 import { addPrune } from './commands/prune.js';
 import { addRollback } from './commands/rollback.js';
 import { addShow } from './commands/show.js';
@@ -43,6 +44,7 @@ addImport(program);
 addArchive(program);
 addVerify(program);
 addWarm(program);
+addPartition(program);
 addDoctor(program);
 
 // Whoever reads only the first lines, such as `head`, closes the pipe.

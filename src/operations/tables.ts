@@ -19,7 +19,7 @@ export class Tables implements Session {
   static async open(postgres: LoRAStorageOptions['postgres'], timeoutMs: number): Promise<Tables> {
     const tables = Tables.openUnchecked(postgres, timeoutMs);
     try {
-      await checkSchema((text) => tables.rows(statement('check_schema', text), []));
+      await tables.check();
       return tables;
     } catch (error) {
       await tables.close();
@@ -34,6 +34,11 @@ export class Tables implements Session {
       throw new TypeError(`this needs the URL of a running server: '${primary}' is started by LoRAStorage.open()`);
     }
     return new Tables(new Database(primary, { timeoutMs, maxQueue: 1000 }));
+  }
+
+  /** Rejects where the schema is not that of this version. */
+  async check(): Promise<void> {
+    await checkSchema((text) => this.rows(statement('check_schema', text), []));
   }
 
   /** Where it connects to, for a connection of one's own. */

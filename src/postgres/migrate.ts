@@ -37,6 +37,7 @@ export async function migrate(options: MigrateOptions = {}): Promise<string[]> {
   let alive = true;
   try {
     await refusePooler(client);
+    if (direction === 'down') await refusePartitioned(client);
     const ran = await runner({
       dbClient: client,
       dir: DIRECTORY,
@@ -96,16 +97,36 @@ async function currentSchema(client: pg.ClientBase): Promise<string> {
   throw new SchemaError('no schema of the search_path exists: create one, or correct search_path');
 }
 
+/** What `lora-store partition` made is no migration's to take away: functions of 003 are in use by triggers of partitions. */
+async function refusePartitioned(client: pg.ClientBase): Promise<void> {
+  const { rows } = await client.query<{ partitioned: boolean; rebuilt: boolean }>(
+    `select exists (select from pg_class where oid = to_regclass('lora_adapters') and relkind = 'p') as partitioned,
+       to_regclass('lora_store_rebuild') is not null as rebuilt`,
+  );
+  const [{ partitioned, rebuilt } = { partitioned: false, rebuilt: false }] = rows;
+  if (rebuilt) {
+    throw new SchemaError(
+      'lora_adapters is being rebuilt: end that with `lora-store partition`, or give it up with `lora-store partition --cancel`',
+    );
+  }
+  if (partitioned) {
+    throw new SchemaError(
+      'lora_adapters is partitioned: make one table of it first, with `lora-store partition --undo`',
+    );
+  }
+}
+
 /** All is recorded as done, and yet something is missing: a trigger dropped or disabled by hand. Up cannot know which. */
 async function checkResult(client: pg.ClientBase): Promise<void> {
   try {
     await checkSchema(rowsOf(client));
   } catch (error) {
-    if (!(error instanceof SchemaError)) throw error;
+    if (!(error instanceof SchemaError) || error.message.includes('lora-store partition')) throw error;
     const message = error.message.replace(/: run .*$/, '');
     throw new SchemaError(
       `every migration is recorded as applied, but ${message}: apply ${DIRECTORY} again with psql -f`,
     );
   }
 }
+
 function ignore(): void {}

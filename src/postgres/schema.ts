@@ -56,7 +56,16 @@ function values(tables: Readonly<Record<string, Readonly<Record<string, string>>
     .join(', ');
 }
 
-/** One row a missing thing, the first one first; a table that is missing stands for all that belongs to it. */
+/** Those whose statement may name a partition: what fires for each row, Postgres clones; the rest `lora-store partition` makes. */
+const PARTITION_TRIGGERS = {
+  ...TRIGGERS.lora_adapters,
+  lora_adapters_settle_truncate: 'lora_adapters_settle_partition',
+} as const;
+
+/**
+ * One row a missing thing, the first one first, and the command that mends it, if it is not migrate; a table that is missing
+ * stands for all that belongs to it.
+ */
 export const MISSING = `
   with tables as (
     select name, to_regclass(name) as id
@@ -64,30 +73,39 @@ export const MISSING = `
       .map((name) => `('${name}')`)
       .join(', ')}) as need (name)
   )
-  select missing from (
-    select 1 as place, 'table ' || name as missing from tables where id is null
+  select missing, mend from (
+    select 1 as place, 'table ' || name as missing, null as mend from tables where id is null
     union all
-    select 2, 'column ' || need.tab || '.' || need.name || ' of type ' || need.type
+    select 2, 'column ' || need.tab || '.' || need.name || ' of type ' || need.type, null
     from (values ${values(COLUMNS)}) as need (tab, name, type)
     join tables on tables.name = need.tab and tables.id is not null
     left join pg_catalog.pg_attribute as a on a.attrelid = tables.id and a.attname = need.name and not a.attisdropped
     where a.attnum is null or pg_catalog.format_type(a.atttypid, a.atttypmod) <> need.type
     union all
     select 3, case when t.tgname is null then 'trigger ' || need.name || ' on ' || need.tab
-      else 'trigger ' || need.name || ' (alter table ' || need.tab || ' enable trigger ' || need.name || ')' end
+      else 'trigger ' || need.name || ' (alter table ' || need.tab || ' enable trigger ' || need.name || ')' end, null
     from (values ${values(TRIGGERS)}) as need (tab, name, func)
     join tables on tables.name = need.tab and tables.id is not null
     left join (pg_catalog.pg_trigger as t join pg_catalog.pg_proc as p on p.oid = t.tgfoid)
       on t.tgrelid = tables.id and t.tgname = need.name and p.proname = need.func
+    where t.tgenabled is null or t.tgenabled not in ('O', 'A')
+    union all
+    select 4, 'trigger ' || need.name || ' on partition ' || leaf.relname,
+      'lora-store partition --by hash --count ' || (select count(*) from pg_catalog.pg_inherits where inhparent = tables.id)
+    from (values ${values({ lora_adapters: PARTITION_TRIGGERS })}) as need (tab, name, func)
+    join tables on tables.name = need.tab
+    join (pg_catalog.pg_inherits as i join pg_catalog.pg_class as leaf on leaf.oid = i.inhrelid) on i.inhparent = tables.id
+    left join (pg_catalog.pg_trigger as t join pg_catalog.pg_proc as p on p.oid = t.tgfoid)
+      on t.tgrelid = leaf.oid and t.tgname = need.name and p.proname = need.func
     where t.tgenabled is null or t.tgenabled not in ('O', 'A')
   ) as found
   order by place, missing`;
 
 /** Rejects with a SchemaError that names the first thing that is missing, and what to do about it. */
 export async function checkSchema(query: Query): Promise<void> {
-  const missing = (await query(MISSING)).map(([thing]) => String(thing));
-  const [first, ...others] = missing;
+  const missing = await query(MISSING);
+  const [[first, mend] = []] = missing;
   if (first === undefined) return;
-  const more = others.length === 0 ? '' : ` (and ${others.length} more)`;
-  throw new SchemaError(`the database is without ${first}${more}: run \`npx lora-store migrate up\``);
+  const more = missing.length === 1 ? '' : ` (and ${missing.length - 1} more)`;
+  throw new SchemaError(`the database is without ${first}${more}: run \`npx ${mend ?? 'lora-store migrate up'}\``);
 }

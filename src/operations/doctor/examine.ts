@@ -5,7 +5,7 @@ import { postgresClock, redisClock } from './clocks.js';
 import { type Check, type Finding, failure, type Patient, type Verdict } from './finding.js';
 import { deadRows, planOfLoad, statistics } from './planner.js';
 import { redisBus, redisCommands, redisMemory, redisServer } from './redis.js';
-import { indexes, schema, weightsStorage } from './schema.js';
+import { indexes, partitions, schema, weightsStorage } from './schema.js';
 import { connections, durability, postgresVersion, tls } from './server.js';
 import { latencyOf } from './tiers.js';
 import { binaryResults, changeFeed, codecKind } from './wires.js';
@@ -21,6 +21,7 @@ const CHECKS: readonly (readonly [name: string, check: Check])[] = [
   ['postgres clock', postgresClock],
   ['schema', schema],
   ['indexes', indexes],
+  ['partitions', partitions],
   ['weights storage', weightsStorage],
   ['statistics', statistics],
   ['dead rows', deadRows],

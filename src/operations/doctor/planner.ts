@@ -9,6 +9,7 @@ import { readSettings, setting } from './settings.js';
 const LARGE = 1000;
 
 type Statistics = [table: string, estimate: number, live: number, dead: number, changed: number, vacuumed: string];
+type LeafStatistics = [table: string, ...Statistics];
 
 interface Plan {
   readonly 'Node Type': string;
@@ -17,9 +18,9 @@ interface Plan {
 }
 
 export async function planOfLoad({ tables }: Patient): Promise<Verdict> {
-  const statistics = await tables.rows<Statistics>(TABLE_STATISTICS, []);
+  const leaves = await tables.rows<LeafStatistics>(TABLE_STATISTICS, []);
   const large = new Set(
-    statistics.filter(([, estimate, live]) => Math.max(estimate, live) > LARGE).map(([name]) => name),
+    leaves.filter(([, , estimate, live]) => Math.max(estimate, live) > LARGE).map(([, name]) => name),
   );
   const [key = [randomUUID(), 'default']] = await someAdapters(tables);
   const [[text] = []] = await tables.rows<[string]>(EXPLAIN_LOAD, [...key, -1]);
@@ -38,7 +39,7 @@ export async function planOfLoad({ tables }: Patient): Promise<Verdict> {
 }
 
 export async function statistics({ tables }: Patient): Promise<Verdict> {
-  const rows = (await tables.rows<Statistics>(TABLE_STATISTICS, [])).filter(([table]) => !table.includes('TOAST'));
+  const rows = (await statisticsOf(tables)).filter(([table]) => !table.includes('TOAST'));
   const old = rows.filter(([, estimate, live, , changed]) =>
     estimate < 0 ? live > LARGE : changed > LARGE + 0.2 * Math.max(estimate, 0),
   );
@@ -51,7 +52,7 @@ export async function statistics({ tables }: Patient): Promise<Verdict> {
 }
 
 export async function deadRows({ tables }: Patient): Promise<Verdict> {
-  const rows = await tables.rows<Statistics>(TABLE_STATISTICS, []);
+  const rows = await statisticsOf(tables);
   const found = rows
     .map(([table, , live, dead, , at]) => `${table}: ${dead} dead beside ${live}, last vacuum ${at}`)
     .join('; ');
@@ -67,6 +68,22 @@ export async function someAdapters(tables: Tables): Promise<[userId: string, ada
   const there = await tables.rows<[string, string]>(SOME_ADAPTERS, [randomUUID()]);
   if (there.length > 0) return there;
   return await tables.rows<[string, string]>(SOME_ADAPTERS, ['00000000-0000-0000-0000-000000000000']);
+}
+
+/** Of whole tables: partitions added up. */
+async function statisticsOf(tables: Tables): Promise<Statistics[]> {
+  const sums = new Map<string, Statistics>();
+  for (const [table, , estimate, live, dead, changed, vacuumed] of await tables.rows<LeafStatistics>(
+    TABLE_STATISTICS,
+    [],
+  )) {
+    const [, e, l, d, c, v] = sums.get(table) ?? [table, -1, 0, 0, 0, vacuumed];
+    const known = estimate < 0 ? e : Math.max(e, 0) + estimate;
+    // 'never' sorts behind every date; of dates, the last one.
+    const last = v === 'never' || (vacuumed !== 'never' && vacuumed > v) ? vacuumed : v;
+    sums.set(table, [table, known, l + live, d + dead, c + changed, last]);
+  }
+  return [...sums.values()];
 }
 
 function nodesOf(plan: Plan): Plan[] {

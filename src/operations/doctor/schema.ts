@@ -1,7 +1,7 @@
 /** What this version needs to find in the database: tables, triggers, indexes, and how weights are stored. */
 import { DIRECTORY } from '../../postgres/migrate.js';
 import { migrationStatus } from '../../postgres/migration-status.js';
-import { INDEXES, WEIGHTS_STORAGE } from '../statements/doctor.js';
+import { INDEXES, PARTITIONS, WEIGHTS_STORAGE } from '../statements/doctor.js';
 import { failure, ok, type Patient, type Verdict, warning } from './finding.js';
 
 export async function schema({ options }: Patient): Promise<Verdict> {
@@ -14,7 +14,9 @@ export async function schema({ options }: Patient): Promise<Verdict> {
     return ok(`that of this version; ${applied.length} of ${migrations.length} migrations recorded`);
   const [, enable] = /\((alter table [^)]*)\)/.exec(problem) ?? [];
   const found = problem.replace(/: run .*$/, '');
+  const [, mend = ''] = /: run `(.*)`$/.exec(problem) ?? [];
   if (enable !== undefined) return failure(found, `${enable};`);
+  if (!mend.includes('migrate')) return failure(found, mend);
   if (applied.length < migrations.length) return failure(found, 'npx lora-store migrate up');
   // All is recorded as done: only the files themselves bring back what was taken away by hand.
   return failure(found, `cat ${DIRECTORY}/*.up.sql | psql "$DATABASE_URL" -v ON_ERROR_STOP=1`);
@@ -32,6 +34,20 @@ export async function indexes({ tables }: Patient): Promise<Verdict> {
   );
   const vital = wrong.some(([, make]) => make.startsWith('alter table'));
   return (vital ? failure : warning)(found, mends.join(' '));
+}
+
+/** Nothing is wrong with either shape; a rebuild that was left in the middle makes every write cost two. */
+export async function partitions({ tables }: Patient): Promise<Verdict> {
+  const [[kind = '', leaves = 0, rebuilding = null] = []] = await tables.rows<[string, number, string | null]>(
+    PARTITIONS,
+    [],
+  );
+  const found = kind === 'p' ? `lora_adapters has ${leaves}` : 'none: lora_adapters is one table';
+  if (rebuilding === null) return ok(found);
+  return warning(
+    `${found}; ${rebuilding} is there, of a rebuild that has not ended: until it has, every write is made twice`,
+    'npx lora-store partition --dry-run --undo # says how it is gone on with; --cancel gives it up',
+  );
 }
 
 export async function weightsStorage({ tables }: Patient): Promise<Verdict> {

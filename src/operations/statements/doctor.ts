@@ -1,6 +1,7 @@
 /** The SQL of doctor: settings, sessions, indexes, statistics, and the plan of a load. */
 import { type Statement, statement } from '../../postgres/database.js';
 import { LOAD } from '../../tiers/statements.js';
+import { LEAVES } from './whole-tables.js';
 
 export const SETTINGS = statement(
   'settings',
@@ -34,7 +35,10 @@ export const INDEXES = statement(
      from pg_catalog.pg_index i
      where i.indrelid in ('lora_adapters'::regclass, 'lora_adapter_heads'::regclass) and i.indpred is null
    )
-   select need.name, need.make, case when max(k.indexrelid) is null then 'missing'
+   select need.name,
+     case when (select relkind from pg_catalog.pg_class where oid = need.tab) = 'p'
+       then replace(need.make, 'concurrently ', '') else need.make end,
+     case when max(k.indexrelid) is null then 'missing'
      when bool_or(k.indisvalid) then 'there' else 'invalid' end, coalesce(min(k.indexrelid)::regclass::text, '')
    from (values
      (1, 'lora_adapters (user_id, adapter_name, version)', 'lora_adapters'::regclass, 'adapter_name, user_id, version', true,
@@ -47,7 +51,15 @@ export const INDEXES = statement(
       'create index concurrently idx_lora_adapters_created on lora_adapters (created_at desc)')
    ) as need (place, name, tab, columns, uniq, make)
    left join keys k on k.indrelid = need.tab and k.columns = need.columns and (k.indisunique or not need.uniq)
-   group by need.place, need.name, need.make order by need.place`,
+   group by need.place, need.name, need.make, need.tab order by need.place`,
+);
+
+/** What kind of relation lora_adapters is, its partitions, and the bookkeeping of a rebuild, where there is one. */
+export const PARTITIONS = statement(
+  'partitions',
+  `select relkind::text, (select count(*)::int4 from pg_catalog.pg_inherits where inhparent = c.oid),
+     to_regclass('lora_store_rebuild')::text
+   from pg_catalog.pg_class c where c.oid = 'lora_adapters'::regclass`,
 );
 
 export const WEIGHTS_STORAGE = statement(
@@ -55,15 +67,22 @@ export const WEIGHTS_STORAGE = statement(
   `select attstorage::text from pg_catalog.pg_attribute where attrelid = 'lora_adapters'::regclass and attname = 'weights'`,
 );
 
-/** Both tables and what lies outside their rows: rows as the planner believes, live, dead, changed since it counted, last vacuum. */
+/**
+ * Both tables and what lies outside their rows, a row for each partition of them: whose it is, its name, rows as the planner
+ * believes, live, dead, changed since it counted, last vacuum.
+ */
 export const TABLE_STATISTICS = statement(
   'table_statistics',
-  `select case when c.relkind = 't' then 'the TOAST table of lora_adapters' else c.relname end, c.reltuples::int8,
-     s.n_live_tup, s.n_dead_tup, s.n_mod_since_analyze, coalesce(greatest(s.last_vacuum, s.last_autovacuum)::text, 'never')
-   from pg_catalog.pg_class c join pg_catalog.pg_stat_all_tables s on s.relid = c.oid
-   where c.oid in ('lora_adapters'::regclass, 'lora_adapter_heads'::regclass,
-     (select reltoastrelid from pg_catalog.pg_class where oid = 'lora_adapters'::regclass))
-   order by 1`,
+  `with leaves as (
+     select 'lora_adapters' as of, oid, reltoastrelid from pg_catalog.pg_class where oid in ${LEAVES}
+     union all select 'lora_adapter_heads', 'lora_adapter_heads'::regclass, 0
+   )
+   select l.of, c.relname::text, c.reltuples::int8, s.n_live_tup, s.n_dead_tup, s.n_mod_since_analyze,
+     coalesce(greatest(s.last_vacuum, s.last_autovacuum)::text, 'never')
+   from (select of, oid from leaves
+         union all select 'the TOAST table of lora_adapters', reltoastrelid from leaves where of = 'lora_adapters') as l
+   join pg_catalog.pg_class c on c.oid = l.oid join pg_catalog.pg_stat_all_tables s on s.relid = c.oid
+   order by 1, 2`,
 );
 
 /** $1 user: adapters that exist, from there on. */

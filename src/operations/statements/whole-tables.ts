@@ -36,10 +36,16 @@ export const NEXT_HEADS = statement(
    order by h.user_id, h.adapter_name limit 1000`,
 );
 
+/** lora_adapters, or its partitions: the tables in which rows are. */
+export const LEAVES = `(
+  select coalesce(i.inhrelid, p.oid) from pg_catalog.pg_class p left join pg_catalog.pg_inherits i on i.inhparent = p.oid
+  where p.oid = 'lora_adapters'::regclass)`;
+
 /** As the planner believes; -1 before anybody counted. */
 export const ESTIMATED_ROWS = statement(
   'estimated_rows',
-  `select reltuples::int8 from pg_catalog.pg_class where oid = 'lora_adapters'::regclass`,
+  `select (case when max(reltuples) < 0 then -1 else sum(greatest(reltuples, 0)) end)::int8
+   from pg_catalog.pg_class where oid in ${LEAVES}`,
 );
 
 /** Arrays: $1 users, $2 names. One row each, in order: head and latest body of one snapshot, and the clock that revisions come from. */

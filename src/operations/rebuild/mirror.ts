@@ -1,0 +1,110 @@
+/**
+ * While the new table is filled, every write to the live one is made to it as well, in the same transaction: by row triggers,
+ * which fire for a partition that is named directly, too, and know the rows of any statement. TRUNCATE has none of those.
+ *
+ * The copy (copy.ts) holds a row FOR SHARE from when it reads it until its copy is committed. So a write of a row that is
+ * copied sees the copy, and one of a row that is not has nothing to do: it is what will be copied. With one exception: a
+ * transaction whose snapshot is older than the copy (REPEATABLE READ) writes the row and cannot see the copy of it. It leaves
+ * the key in a table of doubts, which is settled when no such snapshot is left.
+ */
+import type { Session } from '../../postgres/database.js';
+import { DOUBTS } from './bookkeeping.js';
+import { KEY, obey, once, runAll, type Site } from './site.js';
+
+const MIRROR = 'lora_store_rebuild_mirror';
+
+/** Waits for every writer of the live table, and lets none in until it is committed. */
+export async function startMirror(session: Session, site: Site): Promise<void> {
+  const { schema, live } = site;
+  await createFunctions(session, site);
+  await runAll(session, [
+    `revoke all on function ${schema}.${MIRROR}(), ${schema}.${MIRROR}_truncate() from public`,
+    `create trigger ${MIRROR} after insert or update or delete on ${live}
+       for each row execute function ${schema}.${MIRROR}()`,
+  ]);
+  await obey(
+    session,
+    `select format('create trigger ${MIRROR}_truncate after truncate on %s for each statement execute function ${schema}.${MIRROR}_truncate()', oid::regclass)
+     from pg_catalog.pg_class where oid = '${live}'::regclass
+       or oid in (select inhrelid from pg_catalog.pg_inherits where inhparent = '${live}'::regclass)`,
+  );
+}
+
+/** Its triggers go with their functions, on whichever table they are. */
+export async function stopMirror(session: Session, { schema, live }: Site): Promise<void> {
+  await runAll(session, [
+    `lock table ${live} in access exclusive mode`,
+    `drop function if exists ${schema}.${MIRROR}(), ${schema}.${MIRROR}_truncate() cascade`,
+  ]);
+}
+
+/** The columns that a row consists of, in one order for every statement; what is generated follows from them. */
+export async function columnsOf(session: Session, { live }: Site): Promise<string[]> {
+  const rows = await session.rows<[string]>(
+    once(`select quote_ident(attname) from pg_catalog.pg_attribute
+      where attrelid = '${live}'::regclass and attnum > 0 and not attisdropped and attgenerated = '' order by attnum`),
+    [],
+  );
+  return rows.map(([name]) => name);
+}
+
+async function createFunctions(session: Session, site: Site): Promise<void> {
+  const { schema, live, next } = site;
+  const columns = await columnsOf(session, site);
+  const mine = columns.join(', ');
+  const its = columns.map((name) => `new.${name}`).join(', ');
+  const excluded = columns.map((name) => `excluded.${name}`).join(', ');
+  const isOld = 'user_id = old.user_id and adapter_name = old.adapter_name and version = old.version';
+  // Its plans are made while the new table is empty, and live as long as a session.
+  await session.rows(
+    once(`create or replace function ${schema}.${MIRROR}() returns trigger
+      language plpgsql security definer
+      set search_path = pg_catalog, pg_temp
+      set enable_seqscan = off set jit = off
+      as $body$
+      declare
+        unseen boolean := false;
+        moved boolean := tg_op = 'INSERT';
+      begin
+        if tg_op = 'UPDATE' then
+          moved := (new.user_id, new.adapter_name, new.version) is distinct from (old.user_id, old.adapter_name, old.version);
+        end if;
+        if tg_op = 'UPDATE' and not moved then
+          update ${next} set (${mine}) = row(${its}) where ${isOld};
+          unseen := not found;
+        elsif tg_op <> 'INSERT' then
+          delete from ${next} where ${isOld};
+          unseen := not found;
+        end if;
+        if unseen and current_setting('transaction_isolation') <> 'read committed' then
+          insert into ${schema}.${DOUBTS} values (old.user_id, old.adapter_name, old.version);
+          if moved then
+            -- Beside a copy that is not seen, which has the same id, it could not stand.
+            insert into ${schema}.${DOUBTS} values (new.user_id, new.adapter_name, new.version);
+          end if;
+        elsif moved then
+          insert into ${next} (${mine}) values (${its})
+          on conflict (${KEY}) do update set (${mine}) = row(${excluded});
+        end if;
+        return null;
+      end
+      $body$`),
+    [],
+  );
+  // What was truncated is what is there no more: the whole table, or a partition of it.
+  await session.rows(
+    once(`create or replace function ${schema}.${MIRROR}_truncate() returns trigger
+      language plpgsql security definer
+      set search_path = pg_catalog, pg_temp
+      set jit = off
+      as $body$
+      begin
+        delete from ${next} as n where not exists (
+          select from ${live} as a
+          where a.user_id = n.user_id and a.adapter_name = n.adapter_name and a.version = n.version);
+        return null;
+      end
+      $body$`),
+    [],
+  );
+}

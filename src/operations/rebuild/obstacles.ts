@@ -1,0 +1,106 @@
+/**
+ * What a new table in the place of the old one would lose without a word. Whatever depends on lora_adapters is asked of the
+ * catalogs, and everything that is not known to be carried over is named: what nobody thought of here is refused, too.
+ */
+import { LoRAStorageError } from '../../errors.js';
+import type { Session } from '../../postgres/database.js';
+import { once } from './site.js';
+
+/** In words that name each thing; none where all is carried over. */
+export async function obstacles(session: Session): Promise<string[]> {
+  return (await session.rows<[string]>(OBSTACLES, [])).map(([thing]) => thing);
+}
+
+export async function refuseObstacles(session: Session): Promise<void> {
+  const found = await obstacles(session);
+  if (found.length === 0) return;
+  throw new LoRAStorageError(
+    `a new table in the place of lora_adapters would be without: ${found.join('; ')}. Take that away first, and make it again ` +
+      'afterwards; lora_adapters is as it was',
+  );
+}
+
+/** Whose names a rebuild carries over, or brings itself. */
+const TRIGGERS = `
+  'lora_adapters_touch', 'lora_adapters_clear_checksum', 'lora_adapters_lock_head', 'lora_adapters_settle_insert',
+  'lora_adapters_settle_update', 'lora_adapters_settle_delete', 'lora_adapters_settle_truncate',
+  'lora_store_rebuild_mirror', 'lora_store_rebuild_mirror_truncate'`;
+
+/** Columns of the indexes that every shape has, or makes up for. Uniqueness of the key does not depend on their order. */
+const INDEXES = `
+  ('id'), ('user_id,id'), ('user_id,adapter_name,version'), ('user_id,updated_at'), ('created_at')`;
+
+const OBSTACLES = once(`
+  with me as (select * from pg_catalog.pg_class where oid = 'lora_adapters'::regclass),
+  parts as (
+    select oid from me
+    union all select inhrelid from pg_catalog.pg_inherits where inhparent = (select oid from me)
+  ), types as (
+    select t.oid from pg_catalog.pg_type t join pg_catalog.pg_class c on c.reltype = t.oid where c.oid in (select oid from parts)
+    union all
+    select t.typarray from pg_catalog.pg_type t join pg_catalog.pg_class c on c.reltype = t.oid where c.oid in (select oid from parts)
+  ), indexes as (
+    select i.indexrelid as oid, i.indisunique,
+      (select string_agg(a.attname, ',' order by array_position(i.indkey::int2[], a.attnum)) from pg_catalog.pg_attribute a
+       where a.attrelid = i.indrelid and a.attnum = any (i.indkey::int2[])) as columns
+    from pg_catalog.pg_index i join pg_catalog.pg_class c on c.oid = i.indexrelid
+    where i.indrelid in (select oid from parts) and i.indpred is null and i.indexprs is null and i.indisvalid
+      and i.indnatts = i.indnkeyatts and c.relam = (select oid from pg_catalog.pg_am where amname = 'btree')
+  ), known as (
+    select oid from indexes
+    where columns in (select * from (values ${INDEXES}) as k(columns))
+      or indisunique and array(select unnest(string_to_array(columns, ',')) order by 1) = array['adapter_name', 'user_id', 'version']
+  ), dependent as (
+    select d.classid, d.objid, d.objsubid
+    from pg_catalog.pg_depend d
+    where d.deptype in ('n', 'a')
+      and (d.refclassid = 'pg_class'::regclass and d.refobjid in (select oid from parts)
+        or d.refclassid = 'pg_type'::regclass and d.refobjid in (select oid from types))
+  )
+  select thing from (
+    select pg_catalog.pg_describe_object(classid, objid, objsubid) as thing
+    from dependent d
+    where not (classid = 'pg_attrdef'::regclass
+      or classid = 'pg_class'::regclass and (objid in (select oid from parts union all select oid from known)
+        -- What Postgres made on a partition for something of the whole table, which is told itself.
+        or exists (select from pg_catalog.pg_class c where c.oid = d.objid and c.relispartition))
+      or classid = 'pg_constraint'::regclass and exists (
+        select from pg_catalog.pg_constraint c where c.oid = d.objid and c.conrelid in (select oid from parts)
+          and c.contype in ('p', 'u', 'c', 'f', 'n'))
+      or classid = 'pg_trigger'::regclass and exists (
+        select from pg_catalog.pg_trigger t where t.oid = d.objid and (t.tgisinternal or t.tgparentid <> 0 or t.tgname in (${TRIGGERS}))))
+    union
+    select pg_catalog.pg_describe_object('pg_class'::regclass, i.indexrelid, 0)
+    from pg_catalog.pg_index i
+    where i.indrelid = (select oid from me) and i.indexrelid not in (select oid from known)
+    union
+    select 'the comment on ' || pg_catalog.pg_describe_object(c.classoid, c.objoid, c.objsubid)
+    from pg_catalog.pg_description c
+    where c.classoid = 'pg_class'::regclass and c.objoid in (select oid from indexes)
+      or c.classoid = 'pg_constraint'::regclass and c.objoid in (
+        select oid from pg_catalog.pg_constraint where conrelid in (select oid from parts) and contype <> 'c')
+      or c.classoid = 'pg_trigger'::regclass and c.objoid in (
+        select oid from pg_catalog.pg_trigger where tgrelid in (select oid from parts))
+    union
+    select pg_catalog.pg_describe_object('pg_constraint'::regclass, oid, 0) || ', which is not validated'
+    from pg_catalog.pg_constraint where conrelid = (select oid from me) and not convalidated
+    union
+    select 'the settings of column ' || attname || ' (statistics, options or identity)'
+    from pg_catalog.pg_attribute where attrelid in (select oid from parts) and attnum > 0 and not attisdropped
+      and (coalesce(attstattarget, -1) <> -1 or attoptions is not null or attidentity <> '')
+    union
+    select 'its security label' from pg_catalog.pg_seclabel
+    where classoid = 'pg_class'::regclass and objoid in (select oid from parts)
+    union
+    select unnest(array[
+      case when relpersistence <> 'p' then 'that it is unlogged or temporary' end,
+      case when relrowsecurity or relforcerowsecurity then 'its row level security' end,
+      case when relreplident <> 'd' then 'its replica identity' end,
+      case when relispartition or (relkind = 'r' and relhassubclass) then 'its place in an inheritance' end,
+      case when reloftype <> 0 then 'the type that it is of' end,
+      case when relam not in (0, (select oid from pg_catalog.pg_am where amname = 'heap')) then 'its access method' end,
+      case when not exists (select from indexes where indisunique and columns in ('id', 'user_id,id'))
+        then 'uniqueness of id, which it has not' end])
+    from me
+  ) as found
+  where thing is not null order by thing`);

@@ -1,0 +1,171 @@
+/**
+ * Turns lora_adapters into another shape while nodes go on: a new table beside it, writers that write to both, a copy in
+ * batches, a comparison, a swap. It may be ended at any point, and goes on there when it is called again.
+ */
+import type pg from 'pg';
+import { LoRAStorageError } from '../../errors.js';
+import { connect } from '../../postgres/lone-client.js';
+import { leadsToPooler } from '../../postgres/pooler.js';
+import { readFailure } from '../../tiers/postgres-errors.js';
+import { ESTIMATED_ROWS } from '../statements/whole-tables.js';
+import type { Tables } from '../tables.js';
+import { beginStanding, enterPhase, readStanding, type Standing } from './bookkeeping.js';
+import { BriefLocks } from './brief-lock.js';
+import { compareRows } from './compare.js';
+import { copyRows } from './copy.js';
+import { mendPartitionTriggers } from './head-triggers.js';
+import { startMirror } from './mirror.js';
+import { addForeignKeys, buildNext } from './next-table.js';
+import { refuseObstacles } from './obstacles.js';
+import { outwaitOldSnapshots } from './old-snapshots.js';
+import { dropNext, dropReplaced } from './remains.js';
+import { commandFor, readShape, type Shape, shapeInWords } from './shape.js';
+import { once, type Site, siteOf } from './site.js';
+import { swap } from './swap.js';
+
+export interface RebuildOptions {
+  readonly signal: AbortSignal;
+  /** How long locks, and old transactions, are waited for. */
+  readonly patienceMs: number;
+  /** done: rows in this phase. about: of so many, as Postgres believes. */
+  readonly onProgress?: (phase: 'copied' | 'compared', done: number, about: number) => void;
+}
+
+export interface Rebuilt {
+  /** false: it is of that shape already. */
+  readonly changed: boolean;
+  /** Copied and compared. */
+  readonly rows: number;
+  /** Partitions whose triggers were not all there, where nothing else was to do. */
+  readonly mended: number;
+  /** The longest that a call of a node may have waited for a lock of this, in milliseconds. */
+  readonly longestLockMs: number;
+}
+
+/** Any number: whoever works on a rebuild holds it, and a session that dies lets it go. */
+const LOCK = 8_317_012_604_911_774n;
+
+export async function rebuild(tables: Tables, target: Shape, options: RebuildOptions): Promise<Rebuilt> {
+  return await alone(tables, async (site, keeper) => {
+    const { signal, patienceMs, onProgress } = options;
+    const locks = new BriefLocks(site, patienceMs, signal);
+    let standing = await readStanding(site);
+    if (standing?.phase === 'drop') {
+      await dropReplaced(site, locks);
+      standing = undefined;
+    }
+    refuseOther(standing, target);
+    if ((await readShape(tables)).partitions === target.partitions) {
+      const mended = await locks.take((session) => mendPartitionTriggers(session, site));
+      return { changed: false, rows: 0, mended, longestLockMs: locks.longestMs };
+    }
+    await tables.check();
+    await refuseForeign(site);
+    if (standing === undefined) await refuseTaken(site);
+    await refuseObstacles(tables);
+
+    if (standing === undefined || standing.phase === 'build') {
+      signal.throwIfAborted();
+      await tables.transaction((session) => beginStanding(session, site, target));
+      await buildNext(site, target, signal);
+      // Locks in the order of every writer: users, then the bodies.
+      await locks.take(async (session) => {
+        await addForeignKeys(session, site);
+        await startMirror(session, site);
+        await enterPhase(session, site, 'copy');
+      });
+      standing = { target, phase: 'copy', rows: 0 };
+    }
+    const about = Math.max(0, (await tables.rows<[number]>(ESTIMATED_ROWS, []))[0]?.[0] ?? 0);
+    if (standing.phase === 'copy') {
+      const rowLocks = new BriefLocks(site, patienceMs, signal);
+      await copyRows(site, standing, signal, rowLocks, (rows) => onProgress?.('copied', rows, about));
+      signal.throwIfAborted();
+      await outwaitOldSnapshots(site, locks, keeper, options);
+      await tables.transaction((session) => enterPhase(session, site, 'compare'));
+      standing = { target, phase: 'compare', rows: 0 };
+    }
+    const rows = await compareRows(site, standing, signal, (done) => onProgress?.('compared', done, about));
+    signal.throwIfAborted();
+    // The planner knows nothing of a table that nobody has counted.
+    await tables.rows(once(`analyze ${site.next}`), []);
+    while (!(await locks.take((session) => swap(session, site, target)))) {
+      await outwaitOldSnapshots(site, locks, keeper, options);
+    }
+    await dropReplaced(site, locks);
+    return { changed: true, rows, mended: 0, longestLockMs: locks.longestMs };
+  });
+}
+
+/** Gives up a rebuild that is under way: lora_adapters stays what it is. False: there is none. */
+export async function cancelRebuild(tables: Tables, { signal, patienceMs }: RebuildOptions): Promise<boolean> {
+  return await alone(tables, async (site) => {
+    const standing = await readStanding(site);
+    if (standing === undefined) return false;
+    if (standing.phase === 'drop') {
+      throw new LoRAStorageError(
+        `the new table is in its place already: \`${commandFor(standing.target)}\` ends with dropping the old one`,
+      );
+    }
+    await dropNext(site, new BriefLocks(site, patienceMs, signal));
+    return true;
+  });
+}
+
+/** `work` while nobody else works on a rebuild of this database. keeper: the session whose end would let others in. */
+async function alone<T>(tables: Tables, work: (site: Site, keeper: pg.ClientBase) => Promise<T>): Promise<T> {
+  const { client: keeper, release } = await connect({ ...tables.config, application_name: 'lora-store partition' });
+  try {
+    if (await leadsToPooler(keeper)) {
+      throw new LoRAStorageError("this needs a session of the server's own: connect to it, and not to a pooler");
+    }
+    const { rows } = await keeper.query<{ mine: boolean }>(`select pg_try_advisory_lock(${LOCK}) as mine`);
+    if (!rows[0]?.mine) throw new LoRAStorageError('another process is at work on this: wait for its end');
+    return await work(await siteOf(tables), keeper);
+  } catch (error) {
+    throw readFailure(error);
+  } finally {
+    await Promise.resolve(release(true)).catch(() => undefined);
+  }
+}
+
+/** One that was begun and has not ended; undefined where there is none, or nobody answers. */
+export async function underWay(tables: Tables): Promise<Shape | undefined> {
+  try {
+    return (await readStanding(await siteOf(tables)))?.target;
+  } catch {
+    return undefined;
+  }
+}
+
+function refuseOther(standing: Standing | undefined, target: Shape): void {
+  if (standing === undefined || standing.target.partitions === target.partitions) return;
+  throw new LoRAStorageError(
+    `a rebuild into ${shapeInWords(standing.target)} is under way: end it with \`${commandFor(standing.target)}\`, or give it up with ` +
+      '`lora-store partition --cancel`',
+  );
+}
+
+/** Everything that is made has to belong to the owner of lora_adapters. */
+async function refuseForeign({ tables }: Site): Promise<void> {
+  const [[owner, me] = ['', '']] = await tables.rows<[string, string]>(
+    once(`select pg_catalog.pg_get_userbyid(relowner)::text, current_user::text from pg_catalog.pg_class
+      where oid = 'lora_adapters'::regclass`),
+    [],
+  );
+  if (owner !== me) {
+    throw new LoRAStorageError(
+      `lora_adapters belongs to ${owner}, and this is ${me}: connect as ${owner}, or with ?options=-c%20role%3D${owner} in the URL`,
+    );
+  }
+}
+
+/** Tables under the names that a rebuild takes, which none has made. */
+async function refuseTaken({ tables, replaced, next }: Site): Promise<void> {
+  const [[left] = [null]] = await tables.rows<[string | null]>(
+    once(`select coalesce(to_regclass('${next}'), to_regclass('${replaced}'))::text`),
+    [],
+  );
+  if (left === null) return;
+  throw new LoRAStorageError(`there is a table ${left}, whose name a rebuild needs: rename it, or drop it`);
+}

@@ -1,0 +1,76 @@
+/**
+ * The swap: in one transaction, under locks that nobody else holds, the new table takes the name of the live one, with its
+ * indexes' names and its triggers. Whoever waits for the lock, and every prepared plan, looks the name up again and finds it.
+ */
+import { LoRAStorageError } from '../../errors.js';
+import type { Session } from '../../postgres/database.js';
+import { DOUBTS, enterPhase } from './bookkeeping.js';
+import { stopMirror } from './mirror.js';
+import { copyRights, indexesOf } from './next-table.js';
+import { refuseObstacles } from './obstacles.js';
+import type { Shape } from './shape.js';
+import { obey, once, runAll, type Site } from './site.js';
+
+/** False: a row has come into doubt meanwhile, and nothing was done. */
+export async function swap(session: Session, site: Site, target: Shape): Promise<boolean> {
+  const { schema, live, next } = site;
+  // Of a partitioned table, this locks its partitions, too.
+  await session.rows(once(`lock table ${live}, ${next} in access exclusive mode`), []);
+  const [[doubts] = [0]] = await session.rows<[number]>(once(`select count(*) from ${schema}.${DOUBTS}`), []);
+  if (doubts > 0) return false;
+  await refuseObstacles(session);
+  await refuseAltered(session, site);
+  await copyRights(session, site);
+
+  const triggers = await session.rows<[definition: string, name: string, always: boolean]>(
+    once(`select pg_catalog.pg_get_triggerdef(oid), tgname::text, tgenabled = 'A' from pg_catalog.pg_trigger
+      where tgrelid = '${live}'::regclass and not tgisinternal and tgname not like 'lora\\_store\\_rebuild%' order by tgname`),
+    [],
+  );
+  await stopMirror(session, site);
+  await putAside(session, site);
+  await runAll(session, [
+    `alter table ${next} rename to lora_adapters`,
+    ...indexesOf(target).map(({ during, after }) => `alter index ${schema}.${during} rename to ${after}`),
+    ...triggers.map(([definition]) => definition),
+    ...triggers.flatMap(([, name, always]) => (always ? `alter table ${live} enable always trigger ${name}` : [])),
+  ]);
+  await enterPhase(session, site, 'drop');
+  return true;
+}
+
+/** Partitions as well: whoever names one gets an error, and does not write where nobody will look. */
+async function putAside(session: Session, { schema, live, replaced }: Site): Promise<void> {
+  await obey(
+    session,
+    `select format('alter index ${schema}.%I rename to %I', c.relname, 'lora_adapters_replaced_i' || row_number() over (order by c.oid))
+     from pg_catalog.pg_index i join pg_catalog.pg_class c on c.oid = i.indexrelid where i.indrelid = '${live}'::regclass
+     union all
+     select format('alter table ${schema}.%I rename to %I', c.relname, 'lora_adapters_replaced_p' || row_number() over (order by c.oid))
+     from pg_catalog.pg_inherits i join pg_catalog.pg_class c on c.oid = i.inhrelid where i.inhparent = '${live}'::regclass
+     union all
+     select 'alter table ${live} rename to ${replaced.slice(schema.length + 1)}'`,
+  );
+}
+
+/** A column that came, went or changed since the new table was made would be lost, or make every load fail. */
+async function refuseAltered(session: Session, { live, next }: Site): Promise<void> {
+  const columns = (table: string) => `
+    select a.attname, a.atttypid, a.atttypmod, a.attnotnull, a.attstorage, a.attcollation,
+      pg_catalog.pg_get_expr(d.adbin, d.adrelid)
+    from pg_catalog.pg_attribute a left join pg_catalog.pg_attrdef d on d.adrelid = a.attrelid and d.adnum = a.attnum
+    where a.attrelid = '${table}'::regclass and a.attnum > 0 and not a.attisdropped`;
+  const constraints = (table: string) => `
+    select conname::text, pg_catalog.pg_get_constraintdef(oid) from pg_catalog.pg_constraint
+    where conrelid = '${table}'::regclass and contype in ('c', 'f')`;
+  const differs = (of: (table: string) => string) => `
+    exists ((${of(live)} except ${of(next)}) union all (${of(next)} except ${of(live)}))`;
+  const [[altered] = [false]] = await session.rows<[boolean]>(
+    once(`select ${differs(columns)} or ${differs(constraints)}`),
+    [],
+  );
+  if (!altered) return;
+  throw new LoRAStorageError(
+    'lora_adapters was altered since the new table was made: take that one away with `lora-store partition --cancel`, and begin again',
+  );
+}

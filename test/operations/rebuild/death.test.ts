@@ -1,0 +1,144 @@
+/** A rebuild that dies behind any of its transactions: what is there goes on working as it is, and the same call ends it. */
+import { expect, test } from 'vitest';
+import { cancelRebuild } from '../../../src/operations/rebuild/rebuild.js';
+import type { Tables } from '../../../src/operations/tables.js';
+import { user } from '../../cli/archives.js';
+import { FOUR, headsAreTrue, into, PLAIN, type Place, rowsOf, usePlaces } from './support.js';
+
+const place = usePlaces();
+
+/** The real tables until `transactions` of them are committed; then they are gone, as a process is. */
+function dyingAfter(tables: Tables, transactions: number): { tables: Tables; committed: () => number } {
+  let committed = 0;
+  const living = () => {
+    if (committed >= transactions) throw new Error('killed');
+  };
+  const mortal: Tables = Object.create(tables, {
+    config: { get: () => tables.config },
+    check: { value: () => tables.check() },
+    rows: {
+      value: async (...args: Parameters<Tables['rows']>) => {
+        living();
+        return await tables.rows(...args);
+      },
+    },
+    transaction: {
+      value: async (work: Parameters<Tables['transaction']>[0]) => {
+        living();
+        const result = await tables.transaction(work);
+        committed++;
+        return result;
+      },
+    },
+  });
+  return { tables: mortal, committed: () => committed };
+}
+
+let version = 100;
+
+/** As nodes and strangers go on writing, whatever is left lying about: to every user, one of each kind. */
+async function write(db: Place): Promise<void> {
+  version++;
+  await db.sql(
+    `insert into lora_adapters (user_id, version, weights, size_bytes) select id, $1, '\\x01', 1 from users`,
+    [version],
+  );
+  await db.sql(`update lora_adapters set weights = '\\x02' where version = $1 and user_id = $2`, [version, user(1)]);
+  await db.sql('delete from lora_adapters where version = $1', [version - 1]);
+}
+
+test('there and back, killed behind each transaction, with writes before it is gone on with', async () => {
+  const db = await place();
+  let points = 0;
+  for (let dying = 1, alive = false; !alive; dying++) {
+    alive = true;
+    for (const target of [{ partitions: 2 }, PLAIN]) {
+      const mortal = dyingAfter(db.tables, dying);
+      const outcome = await into(mortal.tables, target).then(
+        () => 'done',
+        ({ message }) => message,
+      );
+      if (outcome !== 'done') {
+        expect(outcome).toBe('killed');
+        alive = false;
+        points++;
+        await write(db);
+        expect(await headsAreTrue(db)).toEqual([]);
+      }
+      const rows = await rowsOf(db);
+      await into(db.tables, target);
+      expect([dying, target, await rowsOf(db)]).toEqual([dying, target, rows]);
+      expect(
+        await db.sql(`select relname from pg_class where relname ~ '_next|_replaced|lora_store_rebuild'
+          union all select proname from pg_proc where proname ~ 'lora_store_rebuild'`),
+      ).toEqual([]);
+    }
+  }
+  expect(points).toBeGreaterThan(15);
+  expect(await headsAreTrue(db)).toEqual([]);
+});
+
+test('given up behind each transaction before the swap, it leaves nothing', async () => {
+  const db = await place();
+  const signal = new AbortController().signal;
+  for (let dying = 1; ; dying++) {
+    const { tables } = dyingAfter(db.tables, dying);
+    await expect(into(tables, FOUR)).rejects.toThrow('killed');
+    await write(db);
+    const cancelled = await cancelRebuild(db.tables, { signal, patienceMs: 20_000 }).catch(({ message }) => message);
+    if (cancelled !== true) {
+      expect(cancelled).toContain('the new table is in its place already: `lora-store partition --by hash --count 4`');
+      expect(dying).toBeGreaterThan(5);
+      break;
+    }
+    await write(db);
+    expect(
+      await db.sql(`select relname from pg_class where relname ~ '_next|_replaced|lora_store_rebuild|lora_adapters_h'
+        union all select proname from pg_proc where proname ~ 'lora_store_rebuild|settle_partition'`),
+    ).toEqual([]);
+  }
+  expect(await headsAreTrue(db)).toEqual([]);
+});
+
+test('another shape than the one that was begun is refused', async () => {
+  const db = await place();
+  await expect(into(dyingAfter(db.tables, 4).tables, FOUR)).rejects.toThrow('killed');
+  await expect(into(db.tables, { partitions: 8 })).rejects.toThrow(
+    'a rebuild into 4 hash partitions by user_id is under way: end it with `lora-store partition --by hash --count 4`',
+  );
+  await expect(into(db.tables, PLAIN)).rejects.toThrow('is under way');
+});
+
+test('a second one at the same time is refused', async () => {
+  const db = await place();
+  const other = await db.session();
+  await other.query('select pg_advisory_lock(8317012604911774)');
+  await expect(into(db.tables, FOUR)).rejects.toThrow('another process is at work on this');
+});
+
+test('a difference between the tables is named, and the live one stays in use', async () => {
+  const db = await place();
+  const row = `user_id = '${user(3)}' and version = 2`;
+  for (const [damage, told] of [
+    [
+      `update lora_adapters_next set weights = '\\x00' where ${row}`,
+      /1 of 18 rows differ, the first one another: 'default' version 2 of user/,
+    ],
+    [`delete from lora_adapters_next where ${row}`, /1 of 18 rows differ, the first one missing: /],
+    [`update lora_adapters_next set created_at = created_at + interval '1 us' where ${row}`, /the first one another: /],
+    [
+      `insert into lora_adapters_next (user_id, version, weights, size_bytes) values ('${user(6)}', 9, '\\x00', 1)`,
+      /the first one too many: /,
+    ],
+  ] as const) {
+    // build, partitions, mirror, copy, compare: then somebody meddles.
+    await expect(into(dyingAfter(db.tables, 6).tables, FOUR)).rejects.toThrow('killed');
+    expect(await db.sql('select phase from lora_store_rebuild')).toEqual([{ phase: 'compare' }]);
+    await db.sql(damage);
+    await expect(into(db.tables, FOUR)).rejects.toThrow(told);
+    expect(await db.sql(`select relkind::text from pg_class where oid = 'lora_adapters'::regclass`)).toEqual([
+      { relkind: 'r' },
+    ]);
+    expect(await cancelRebuild(db.tables, { signal: new AbortController().signal, patienceMs: 20_000 })).toBe(true);
+  }
+});

@@ -1,0 +1,179 @@
+/** What a rebuild would lose is refused by name before anything is made, and again in the swap, where it came meanwhile. */
+import { beforeEach, expect, test } from 'vitest';
+import { obstacles } from '../../../src/operations/rebuild/obstacles.js';
+import { Tables } from '../../../src/operations/tables.js';
+import type { Session, Statement } from '../../../src/postgres/database.js';
+import { dumpSchema } from '../../postgres/support/dump.js';
+import { withClient } from '../../support/template.js';
+import { FOUR, into, meeting, PLAIN, type Place, usePlaces } from './support.js';
+
+const place = usePlaces();
+let db: Place;
+
+beforeEach(async () => {
+  db = await place();
+});
+
+const OBSTACLES: readonly [thing: string, make: string, told: RegExp][] = [
+  ['a view', 'create view mine as select id from lora_adapters', /rule _RETURN on view mine/],
+  [
+    'a foreign key',
+    'create table mine (id uuid references lora_adapters (id))',
+    /constraint mine_id_fkey on table mine/,
+  ],
+  ['a rule', 'create rule mine as on delete to lora_adapters do also nothing', /rule mine on table lora_adapters/],
+  ['a policy', 'create policy mine on lora_adapters', /policy mine on table lora_adapters/],
+  ['row level security', 'alter table lora_adapters enable row level security', /its row level security/],
+  ['a publication', 'create publication mine for table lora_adapters', /publication .*lora_adapters.* mine/],
+  ['an heir', 'create table mine () inherits (lora_adapters)', /its place in an inheritance/],
+  [
+    'a trigger',
+    `create function mine() returns trigger language plpgsql as 'begin return null; end';
+     create trigger mine after insert on lora_adapters for each row execute function mine()`,
+    /trigger mine on table lora_adapters/,
+  ],
+  ['an index', 'create index mine on lora_adapters (size_bytes)', /index mine/],
+  ['a partial index', 'create unique index mine on lora_adapters (id) where version > 1', /index mine/],
+  ['an index of another kind', 'create index mine on lora_adapters using hash (id)', /index mine/],
+  ['statistics', 'create statistics mine on user_id, version from lora_adapters', /statistics object mine/],
+  [
+    'a statistics target',
+    'alter table lora_adapters alter user_id set statistics 500',
+    /the settings of column user_id/,
+  ],
+  ['a sequence', 'alter table lora_adapters add column mine serial', /sequence lora_adapters_mine_seq/],
+  [
+    'an identity',
+    'alter table lora_adapters add column mine int generated always as identity',
+    /the settings of column mine/,
+  ],
+  ['a type', 'create table mine (rows lora_adapters[])', /column rows of table mine/],
+  [
+    'a function',
+    `create function mine(lora_adapters) returns int language sql as 'select 1'`,
+    /function mine\(lora_adapters\)/,
+  ],
+  [
+    'a comment',
+    `comment on index idx_lora_adapters_created is 'mine'`,
+    /the comment on index idx_lora_adapters_created/,
+  ],
+  ['a replica identity', 'alter table lora_adapters replica identity full', /its replica identity/],
+  ['that it is unlogged', 'alter table lora_adapters set unlogged', /that it is unlogged/],
+  ['an exclusion', 'alter table lora_adapters add exclude (id with =)', /constraint lora_adapters_id_excl/],
+  ['no key on id', 'alter table lora_adapters drop constraint lora_adapters_pkey', /uniqueness of id/],
+  [
+    'a foreign key that is not validated',
+    `alter table lora_adapters drop constraint lora_adapters_user_id_fkey,
+       add foreign key (user_id) references users not valid`,
+    /lora_adapters_user_id_fkey .*, which is not validated/,
+  ],
+];
+
+/** What Postgres itself refuses of a partitioned table, or what it would be something else of. */
+const ONLY_PLAIN = new Set([
+  'an heir',
+  'that it is unlogged',
+  'an exclusion',
+  'no key on id',
+  'a foreign key',
+  'an identity',
+  'a foreign key that is not validated',
+  'row level security',
+  'a partial index',
+]);
+
+/** Asked in the transaction that makes it, which is undone. */
+async function toldOf(make: string): Promise<string[]> {
+  const client = await db.session();
+  await client.query('begin');
+  await client.query(make);
+  const asking = {
+    rows: async ({ text }: Statement) => (await client.query({ text, rowMode: 'array' })).rows,
+  } as unknown as Session;
+  const told = await obstacles(asking);
+  await client.query('rollback');
+  return told;
+}
+
+test.each([
+  ['a plain table', PLAIN],
+  ['a partitioned one', FOUR],
+])('each of them, of %s', async (_, shape) => {
+  await into(db.tables, shape);
+  expect(await obstacles(db.tables)).toEqual([]);
+  for (const [thing, make, told] of OBSTACLES) {
+    if (shape === FOUR && ONLY_PLAIN.has(thing)) continue;
+    expect(await toldOf(make), thing).toEqual([expect.stringMatching(told)]);
+  }
+});
+
+test('something that stands in the way of a partition alone', async () => {
+  await into(db.tables, FOUR);
+  expect(await toldOf('create index mine on lora_adapters_h4_2 (size_bytes)')).toEqual(['index mine']);
+  expect(await toldOf('create view mine as select id from lora_adapters_h4_2')).toEqual(['rule _RETURN on view mine']);
+});
+
+test('it is refused before anything is made', async () => {
+  await db.sql('create view mine as select id from lora_adapters');
+  const before = await withClient(db.url, dumpSchema);
+  await expect(into(db.tables, FOUR)).rejects.toThrow(
+    /would be without: rule _RETURN on view mine\. Take that away first/,
+  );
+  expect(await withClient(db.url, dumpSchema)).toBe(before);
+  expect(
+    await db.sql(
+      `select to_regclass('lora_adapters_next') is null as none, to_regclass('lora_store_rebuild') is null as told`,
+    ),
+  ).toEqual([{ none: true, told: true }]);
+});
+
+test.each([
+  ['a view', 'create view mine as select id from lora_adapters', 'drop view mine', /view mine/],
+  [
+    'a column',
+    'alter table lora_adapters add column mine int',
+    'alter table lora_adapters drop column mine',
+    /was altered since/,
+  ],
+  [
+    'a default',
+    'alter table lora_adapters alter size_bytes set default 1',
+    'alter table lora_adapters alter size_bytes drop default',
+    /was altered since/,
+  ],
+])('%s that comes during the copy is seen in the swap, which is not made', async (_, make, unmake, told) => {
+  const tables = meeting(db.tables, { at: /^analyze/, before: () => db.sql(make) });
+  await expect(into(tables, FOUR)).rejects.toThrow(told);
+  expect(await db.sql(`select relkind::text from pg_class where oid = 'lora_adapters'::regclass`)).toEqual([
+    { relkind: 'r' },
+  ]);
+  await db.sql(unmake);
+  expect(await into(db.tables, FOUR)).toMatchObject({ rows: 18 });
+});
+
+test('whoever does not own the table is told who does', async () => {
+  const role = `lora_other_${process.pid}`;
+  await db.sql(`create role ${role} superuser; set role ${role}; reset role`);
+  const tables = Tables.openUnchecked({ connectionString: db.url, options: `-c role=${role}` }, 20_000);
+  try {
+    await expect(into(tables, FOUR)).rejects.toThrow(new RegExp(`belongs to \\w+, and this is ${role}: connect as`));
+  } finally {
+    await tables.close();
+    await db.sql(`drop role ${role}`);
+  }
+});
+
+test('tables of somebody else under the names that it takes are not dropped', async () => {
+  await db.sql('create table lora_adapters_next (mine int)');
+  await expect(into(db.tables, FOUR)).rejects.toThrow(
+    'there is a table lora_adapters_next, whose name a rebuild needs',
+  );
+  expect(await db.sql('select * from lora_adapters_next')).toEqual([]);
+});
+
+test('partitions that somebody made in another way are left alone', async () => {
+  await db.sql(`alter table lora_adapters rename to mine;
+    create table lora_adapters (like mine including defaults) partition by list (adapter_name)`);
+  await expect(into(db.tables, PLAIN)).rejects.toThrow(/neither a plain table nor hash partitions by user_id/);
+});

@@ -1,0 +1,254 @@
+/** A rebuild and those who write meanwhile, interleaving by interleaving. What is in the new table in the end is what is in the old one. */
+import type pg from 'pg';
+import { expect, test } from 'vitest';
+import { user } from '../../cli/archives.js';
+import { waitFor } from '../../support/wait.js';
+import { FOUR, headsAreTrue, into, meeting, PLAIN, type Place, rowsOf, usePlaces } from './support.js';
+
+const place = usePlaces();
+
+/** The statement that copies a batch. */
+const COPY = /for share of a skip locked/;
+/** The first of the statements that compare. */
+const COMPARE = /full join/;
+/** Behind the copy, and behind the wait for old snapshots. */
+const ANALYZE = /^analyze/;
+
+const DELETED = `delete from lora_adapters where user_id = '${user(2)}' and version = 2`;
+const REWRITTEN = `update lora_adapters set weights = '\\x07', size_bytes = 1 where user_id = '${user(2)}' and version = 2`;
+const MOVED = `update lora_adapters set version = 9 where user_id = '${user(2)}' and version = 2`;
+const ADDED = `insert into lora_adapters (user_id, version, weights, size_bytes) values ('${user(2)}', 5, '\\x05', 1)`;
+const REPLACED = `with gone as (${DELETED} returning *) select 1`;
+
+async function someoneWaits(db: Place): Promise<void> {
+  await waitFor(
+    async () =>
+      (
+        await db.sql(
+          `select from pg_stat_activity where datname = current_database() and cardinality(pg_blocking_pids(pid)) > 0`,
+        )
+      ).length > 0,
+    { what: 'a session that waits for a lock' },
+  );
+}
+
+async function version2(db: Place): Promise<unknown> {
+  return await db.sql(
+    `select encode(weights, 'hex') as weights from lora_adapters where user_id = $1 and version = 2`,
+    [user(2)],
+  );
+}
+
+test.each([
+  ['a delete', DELETED],
+  ['an update', REWRITTEN],
+  ['an update of the key', MOVED],
+])('%s of a row whose copy is made but not committed waits for it, and is made to both', async (_, write) => {
+  for (const [from, target] of [
+    [PLAIN, FOUR],
+    [FOUR, PLAIN],
+  ] as const) {
+    const db = await place();
+    await into(db.tables, from);
+    const stranger = await db.session();
+    let written: Promise<unknown> = Promise.resolve();
+    const tables = meeting(db.tables, {
+      at: COPY,
+      // The batch is copied, its transaction still open.
+      async after() {
+        written = stranger.query(write);
+        await someoneWaits(db);
+      },
+    });
+    expect(await into(tables, target)).toMatchObject({ rows: write === DELETED ? 17 : 18 });
+    await written;
+    const found = await version2(db);
+    if (write === REWRITTEN) expect(found).toEqual([{ weights: '07' }]);
+    else expect(found).toEqual([]);
+    expect(await headsAreTrue(db)).toEqual([]);
+  }
+});
+
+test.each([
+  ['READ COMMITTED', 'delete', DELETED, []],
+  ['REPEATABLE READ', 'delete', DELETED, []],
+  ['REPEATABLE READ', 'update', REWRITTEN, [{ weights: '07' }]],
+  ['REPEATABLE READ', 'update of the key', MOVED, []],
+])('at %s, a %s with a snapshot from before the copy, after it', async (isolation, _, write, found) => {
+  const db = await place();
+  const stranger = await db.session();
+  let ended: Promise<unknown> = Promise.resolve();
+  const tables = meeting(
+    db.tables,
+    // 1. Its snapshot is taken. 2. The batch is copied and committed. 3. It writes the row, whose copy it may not see.
+    { at: COPY, before: () => stranger.query(`begin isolation level ${isolation}; select from users limit 1`) },
+    {
+      at: /pg_blocking_pids\(\$1/,
+      async before() {
+        await stranger.query(write);
+        ended = stranger.query('commit');
+        await ended;
+      },
+    },
+  );
+  await into(tables, FOUR);
+  expect(await version2(db)).toEqual(found);
+  expect(await headsAreTrue(db)).toEqual([]);
+});
+
+test.each([
+  // A service that deletes the adapters and then their user: bodies first, against the order of every write of ours.
+  ['a row', `delete from lora_adapters where user_id = '${user(2)}'`, user(2), 15],
+  // One that deletes users in an order of its own.
+  ['a user', `delete from users where id = '${user(5)}'`, user(2), 12],
+])('%s that is locked is passed over, and no writer is in a deadlock', async (_, first, then, rows) => {
+  const db = await place();
+  const stranger = await db.session();
+  let deleted: Promise<unknown> = Promise.resolve();
+  const tables = meeting(db.tables, {
+    at: COPY,
+    before: () => stranger.query(`begin; ${first}`),
+    async after() {
+      // The copy holds all other rows now, and their users.
+      deleted = stranger.query(`delete from users where id = '${then}'`).then(() => stranger.query('commit'));
+      await someoneWaits(db);
+    },
+  });
+  expect(await into(tables, FOUR)).toMatchObject({ rows });
+  await deleted;
+  expect(await db.sql('select from lora_adapters where user_id = $1', [then])).toEqual([]);
+});
+
+test('a row that stays locked is waited for with empty hands', async () => {
+  const db = await place();
+  const stranger = await db.session();
+  let others: Promise<unknown> = Promise.resolve();
+  const tables = meeting(
+    db.tables,
+    {
+      at: COPY,
+      before: () => stranger.query(`begin; select from lora_adapters where user_id = '${user(2)}' for update`),
+    },
+    {
+      at: /where user_id = \$1 and adapter_name = \$2 and version = \$3 for share/,
+      before: async () => {
+        others = (async () => {
+          await someoneWaits(db);
+          // What it has copied already is nobody's: a delete of it goes through while it waits.
+          await db.sql(`delete from lora_adapters where user_id = '${user(1)}' and version = 1`);
+          await stranger.query('rollback');
+        })();
+      },
+    },
+  );
+  await into(tables, FOUR);
+  await others;
+  expect(await rowsOf(db)).toHaveLength(17);
+});
+
+test.each([
+  ['truncate', 'truncate lora_adapters', 0],
+  ['insert', ADDED, 19],
+  ['delete', DELETED, 17],
+  ['delete and insert of the same version', `${REPLACED}; ${ADDED.replace(', 5,', ', 2,')}`, 18],
+  ['delete of a user', `delete from users where id = '${user(2)}'`, 15],
+])('%s after the copy is in both', async (_, write, rows) => {
+  for (const [from, target] of [
+    [PLAIN, FOUR],
+    [FOUR, PLAIN],
+  ] as const) {
+    const db = await place();
+    await into(db.tables, from);
+    const tables = meeting(db.tables, { at: COMPARE, before: () => db.sql(write) });
+    expect(await into(tables, target)).toMatchObject({ rows });
+    expect(await rowsOf(db)).toHaveLength(rows);
+    expect(await headsAreTrue(db)).toEqual([]);
+  }
+});
+
+test('writes that name a partition are in the plain table, too', async () => {
+  const db = await place();
+  await into(db.tables, FOUR);
+  const partition = async (n: number) =>
+    (await db.sql('select tableoid::regclass::text as name from lora_adapters where user_id = $1', [user(n)]))[0]
+      ?.name as string;
+  const written = await partition(2);
+  const others = await Promise.all([1, 3, 4, 5, 6].map(async (n) => ({ n, name: await partition(n) })));
+  const { n, name: truncated } = others.find(({ name }) => name !== written) as { n: number; name: string };
+  const tables = meeting(db.tables, {
+    at: COMPARE,
+    before: () => db.sql(`truncate ${truncated}; ${ADDED.replace('into lora_adapters', `into ${written}`)}`),
+  });
+  await into(tables, PLAIN);
+  expect(await db.sql('select from lora_adapters where user_id = $1', [user(n)])).toEqual([]);
+  expect(await db.sql('select from lora_adapters where user_id = $1', [user(2)])).toHaveLength(4);
+  expect(await headsAreTrue(db)).toEqual([]);
+});
+
+test('a transaction from before the copy is waited for, and named where it takes too long', async () => {
+  const db = await place();
+  const reader = await db.session();
+  await reader.query(
+    `set application_name = 'a long report'; begin isolation level repeatable read; select from users limit 1`,
+  );
+  await expect(into(db.tables, FOUR, { patienceMs: 500 })).rejects.toThrow(
+    /open since before the copy was made.*process \d+ \(a long report, idle in transaction\)/,
+  );
+  // It finds every row, since it finds the table of before.
+  expect((await reader.query('select count(*)::int4 as rows from lora_adapters')).rows).toEqual([{ rows: 18 }]);
+  await reader.query('commit');
+  expect(await into(db.tables, FOUR)).toMatchObject({ rows: 18 });
+});
+
+test('whoever waits for the swap goes on in the new table: prepared loads and saves, and a transaction with an old plan', async () => {
+  const db = await place();
+  const sessions: pg.Client[] = [await db.session(), await db.session(), await db.session()];
+  const [reader, writer, blocker] = sessions as [pg.Client, pg.Client, pg.Client];
+  const read = {
+    name: 'read',
+    text: 'select count(*)::int4 as rows from lora_adapters where user_id = $1',
+    values: [user(2)],
+  };
+  const write = {
+    name: 'write',
+    text: `insert into lora_adapters (user_id, version, weights, size_bytes) values ($1, 6, '\\x06', 1)`,
+    values: [user(2)],
+  };
+  await reader.query(read);
+  await writer.query({ ...write, values: [user(3)] });
+  let waiting: Promise<unknown>[] = [];
+  const tables = meeting(db.tables, {
+    at: /lock table .*, .* in access exclusive mode/,
+    async after() {
+      waiting = [
+        writer.query(write),
+        blocker.query(`begin isolation level repeatable read; select count(*) from lora_adapters`),
+      ];
+      await waitFor(async () => (await db.sql(`select from pg_locks where not granted`)).length === 2, {
+        what: 'two who wait',
+      });
+    },
+  });
+  await into(tables, FOUR);
+  await Promise.all(waiting);
+  expect((await reader.query(read)).rows).toEqual([{ rows: 4 }]);
+  expect((await blocker.query('select count(*)::int4 as rows from lora_adapters')).rows).toEqual([{ rows: 19 }]);
+  expect(await headsAreTrue(db)).toEqual([]);
+});
+
+test('a table that is never free is said to be so, by whom, and stays as it was', async () => {
+  const db = await place();
+  const holder = await db.session();
+  await holder.query(`set application_name = 'a long load'`);
+  const tables = meeting(db.tables, {
+    at: ANALYZE,
+    before: () => holder.query('begin; select from lora_adapters limit 1'),
+  });
+  await expect(into(tables, FOUR, { patienceMs: 300 })).rejects.toThrow(
+    /not free .*process \d+ \(a long load, idle in transaction\)/,
+  );
+  // Nobody queues behind the swap while it is not asking.
+  await db.sql('select from lora_adapters limit 1');
+  await holder.query('commit');
+  expect(await into(db.tables, FOUR)).toMatchObject({ rows: 18 });
+});
