@@ -68,7 +68,8 @@ begin
   if not exists (
     select from pg_trigger where tgrelid = to_regclass('lora_adapter_heads') and tgname = 'lora_adapter_heads_sign'
   ) then
-    create trigger lora_adapter_heads_sign after insert or update or delete on lora_adapter_heads
+    -- Not after an insert alone: a bulk load makes its heads one by one, without a version, and sets them in one update.
+    create trigger lora_adapter_heads_sign after update or delete on lora_adapter_heads
       for each statement execute function lora_store_sign();
   end if;
 end

@@ -14,6 +14,7 @@ import type { RedisAnswer, RedisTier } from '../tiers/redis.js';
 import { readFilled, readManyFilled } from '../tiers/redis-lease.js';
 import type { Replicas } from '../tiers/replicas.js';
 import type { Events, Tier } from './events.js';
+import { withoutDisplacing, withoutRounded } from './memory-views.js';
 import type { Tasks } from './tasks.js';
 
 export interface Loaded {
@@ -92,7 +93,7 @@ export class Fetcher {
       if (begun.replicated !== undefined) return begun.replicated;
     }
     return await this.#landed(begun, this.#parts.postgres.load(key, begun.next.held, begun.next.asked), () =>
-      this.#askInstead([key]),
+      this.#shown([key]),
     );
   }
 
@@ -128,9 +129,9 @@ export class Fetcher {
       await replicated;
       return await this.#askPostgres(all);
     });
-    let instead: Promise<Map<string, Entry>> | undefined;
+    let instead: Promise<ReadonlyMap<string, Entry>> | undefined;
     const askInstead = () => {
-      instead ??= begun.then((all) => this.#askInstead(all.filter(asksPostgres).map(({ key }) => key)));
+      instead ??= begun.then((all) => this.#shown(all.filter(asksPostgres).map(({ key }) => key)));
       return instead;
     };
     const fetches = keys.map(async (key, i) => {
@@ -233,7 +234,7 @@ export class Fetcher {
   async #landed(
     asking: Asking,
     answer: Promise<Entry | AdapterCorruptError>,
-    instead: () => Promise<Map<string, Entry>>,
+    instead: () => Promise<ReadonlyMap<string, Entry>>,
   ): Promise<Loaded> {
     const { key, steps, next, token } = asking;
     try {
@@ -251,14 +252,12 @@ export class Fetcher {
     }
   }
 
-  /** The primary is away: what a replica shows of these, in one question. */
-  async #askInstead(keys: readonly Key[]): Promise<Map<string, Entry>> {
-    const answers = (await this.#parts.replicas?.anyone()?.load(keys, [])) ?? [];
-    return new Map(keys.flatMap((key, i) => (answers[i] === undefined ? [] : [[key.id, answers[i]] as const])));
+  async #shown(keys: readonly Key[]): Promise<ReadonlyMap<string, Entry>> {
+    return (await this.#parts.replicas?.shown(keys)) ?? new Map();
   }
 
   /** What a replica shows may be served for as long as a copy could be. */
-  #judged({ key, steps, next }: Asking, shown: Map<string, Entry>): Loaded | undefined {
+  #judged({ key, steps, next }: Asking, shown: ReadonlyMap<string, Entry>): Loaded | undefined {
     const entry = shown.get(key.id);
     if (entry === undefined) return undefined;
     const then = steps.replicaAnswered(entry, performance.now());
@@ -318,32 +317,6 @@ export class Fetcher {
 
 function asksPostgres(begun: Begun): begun is Asking {
   return begun.next.do === 'ask postgres';
-}
-
-/** `memory`, in which nothing that was rounded can be seen. */
-function withoutRounded(memory: MemoryTier): Held<Entry> {
-  return {
-    get(userId, adapterName) {
-      const entry = memory.get(userId, adapterName);
-      return entry?.record?.rounded ? undefined : entry;
-    },
-    put: (key, entry) => memory.put(key, entry),
-    dropBelow: (key, revision) => memory.dropBelow(key, revision),
-    unverify: (key) => memory.unverify(key),
-  };
-}
-
-/** `memory`, which takes only what it has room for. */
-function withoutDisplacing(memory: MemoryTier): Held<Entry> {
-  return {
-    get: (userId, adapterName) => memory.get(userId, adapterName),
-    put(key, entry) {
-      if (memory.hasRoom(key, entry)) memory.put(key, entry);
-      else memory.dropBelow(key, entry.revision);
-    },
-    dropBelow: (key, revision) => memory.dropBelow(key, revision),
-    unverify: (key) => memory.unverify(key),
-  };
 }
 
 /** Postgres did not answer, or this node has too many calls waiting to ask it one more. */

@@ -1,4 +1,6 @@
 /** The read replicas of a storage: each load goes to the next of those in rotation; the others are looked after until they return. */
+import type { Key } from '../coherence/key.js';
+import type { Entry } from './entry.js';
 import type { Replica, ReplicaStats } from './replica.js';
 
 /** Between two looks at each. */
@@ -29,9 +31,11 @@ export class Replicas {
     return this.#first(({ state }) => state === 'up');
   }
 
-  /** One that answers at least. */
-  anyone(): Replica | undefined {
-    return this.next() ?? this.#first(({ state }) => state === 'behind');
+  /** The primary is away: what one that answers at least shows of these, by key, in one question. */
+  async shown(keys: readonly Key[]): Promise<ReadonlyMap<string, Entry>> {
+    const replica = this.next() ?? this.#first(({ state }) => state === 'behind');
+    const answers = (await replica?.load(keys, [])) ?? [];
+    return new Map(keys.flatMap((key, i) => (answers[i] === undefined ? [] : [[key.id, answers[i]] as const])));
   }
 
   #first(wanted: (replica: Replica) => boolean): Replica | undefined {

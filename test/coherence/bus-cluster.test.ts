@@ -13,7 +13,8 @@ import { type ClusterNode, TestRedisCluster } from '../support/redis-cluster.js'
 import { waitFor } from '../support/wait.js';
 import { Notes } from './support.js';
 
-const PATIENCE = 750;
+/** A stall of a busy machine must not pass for a second outage. */
+const PATIENCE = 2000;
 const TIMEOUT = 5000;
 
 interface Node {
