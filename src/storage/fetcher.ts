@@ -214,8 +214,8 @@ export class Fetcher {
       const entry = entries[i];
       const answer = entry instanceof AdapterCorruptError || entry === undefined ? undefined : entry;
       const confirmed = answer && steps.postgresAnswered(answer, performance.now());
-      if (confirmed !== undefined) this.#leave(key, confirmed);
-      if (confirmed?.leave === undefined) this.#release(key, token);
+      if (confirmed !== undefined) this.#serving(key, confirmed);
+      this.#leave(key, confirmed, token);
     }
   }
 
@@ -240,9 +240,11 @@ export class Fetcher {
     try {
       const entry = await answer;
       if (entry instanceof AdapterCorruptError) throw entry;
-      return this.#arrived(key, next, steps.postgresAnswered(entry, performance.now()));
+      const served = this.#arrived(key, next, steps.postgresAnswered(entry, performance.now()));
+      this.#leave(key, served, token);
+      return served;
     } catch (error) {
-      this.#release(key, token);
+      this.#leave(key, undefined, token);
       if (cannotAsk(error)) {
         const held = steps.postgresUnavailable(performance.now()) ?? this.#judged(asking, await instead());
         if (held !== undefined) return held;
@@ -276,30 +278,27 @@ export class Fetcher {
     return served;
   }
 
-  /** Postgres or a replica answered: counts whether what Redis held was of use, and leaves there what the steps say. */
-  #arrived(key: Key, asking: AskPostgres<Entry>, served: Serve<Entry, Buffer>): Loaded {
+  /** Postgres or a replica answered: counts whether what Redis held was of use. */
+  #arrived(key: Key, asking: AskPostgres<Entry>, served: Serve<Entry, Buffer>): Serve<Entry, Buffer> {
     const { redis } = this.#parts;
     if (redis !== undefined && asking.tier === 'redis') {
       if (served.tier === 'redis') redis.hits++;
       else if (asking.held !== undefined) redis.misses++;
     }
-    return this.#leave(key, served);
-  }
-
-  /** Leaves in Redis what the steps say. */
-  #leave(key: Key, served: Serve<Entry, Buffer>): Loaded {
-    const { redis, tasks } = this.#parts;
-    const { entry, leave } = served;
     this.#serving(key, served);
-    if (redis !== undefined && leave !== undefined) {
-      tasks.track(leave.how === 'restamp' ? redis.restamp(key, leave.seen, entry) : redis.fill(key, leave.seen, entry));
-    }
     return served;
   }
 
-  #release(key: Key, token: Buffer | undefined): void {
+  /** Leaves in Redis what the steps say. Where that is nothing, nobody is left to wait for it at the token of this load. */
+  #leave(key: Key, served: Serve<Entry, Buffer> | undefined, token: Buffer | undefined): void {
     const { redis, tasks } = this.#parts;
-    if (redis !== undefined && token !== undefined) tasks.track(redis.release(key, token));
+    if (redis === undefined) return;
+    const { entry, leave } = served ?? {};
+    if (entry !== undefined && leave !== undefined) {
+      tasks.track(leave.how === 'restamp' ? redis.restamp(key, leave.seen, entry) : redis.fill(key, leave.seen, entry));
+    } else if (token !== undefined) {
+      tasks.track(redis.release(key, token));
+    }
   }
 
   /** Nobody who comes later may be given something older. */

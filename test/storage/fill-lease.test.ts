@@ -6,7 +6,7 @@ import { subscribe, unsubscribe } from 'node:diagnostics_channel';
 import { Redis } from 'ioredis';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { UserLoRAAdapter } from '../../src/adapter/adapter.js';
-import { AdapterCorruptError, StorageUnavailableError } from '../../src/errors.js';
+import { AdapterCorruptError, AdapterNotFoundError, StorageUnavailableError } from '../../src/errors.js';
 import type { LoadMessage } from '../../src/storage/channels.js';
 import type { LoRAStorage } from '../../src/storage/lora-storage.js';
 import { redisUrl } from '../support/redis.js';
@@ -135,6 +135,16 @@ test('where Postgres has nothing that can be filled in, the token goes at once',
   const node = await bench.open(PATIENT);
   await expect(node.loadAdapter(userId)).rejects.toThrow(AdapterCorruptError);
   // It waits for what it does behind its callers' backs, which is over long before a token's time is.
+  await node.close();
+  expect(await raw.exists(keyOf(userId))).toBe(0);
+});
+
+test('where Postgres knows less than was heard, as of a user who was forgotten, too', async () => {
+  const userId = user();
+  const node = await bench.open(PATIENT);
+  await node.loadAdapter(userId);
+  await node.forgetUser(userId);
+  await expect(node.loadAdapter(userId)).rejects.toThrow(AdapterNotFoundError);
   await node.close();
   expect(await raw.exists(keyOf(userId))).toBe(0);
 });
