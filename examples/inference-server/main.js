@@ -21,7 +21,7 @@ try {
 }
 
 async function main() {
-  const { host: wanted, port, namespace, drainMs, shutdownMs, ...rest } = settings(process.env);
+  const { host: wanted, port, namespace, redisTimeoutMs, drainMs, shutdownMs, ...rest } = settings(process.env);
   const host = await oneAddress(wanted);
   expectGuarded(host, rest.token);
   const lifecycle = { draining: false };
@@ -32,7 +32,7 @@ async function main() {
   const registry = new Registry();
   collectDefaultMetrics({ register: registry });
 
-  const storage = await LoRAStorage.open({ createMissingUsers: true, namespace });
+  const storage = await LoRAStorage.open({ createMissingUsers: true, namespace, redisTimeoutMs });
   // The other half is for the last training that has begun, and then for the end in good order.
   const training = { drainMs: shutdownMs / 2 };
   const app = buildServer({ storage, host, lifecycle, registry, training, observe: tellParent, ...rest });

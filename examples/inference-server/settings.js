@@ -10,6 +10,7 @@ export function settings(env) {
     name: env.NODE_NAME || undefined,
     logLevel: env.LOG_LEVEL || 'info',
     namespace: env.LORA_STORE_NAMESPACE || 'lora',
+    redisTimeoutMs: whole(env, 'REDIS_TIMEOUT_MS', 50),
     requestsPerSecond: whole(env, 'REQUESTS_PER_SECOND', 1000),
     catalogueTimeoutMs: whole(env, 'CATALOGUE_TIMEOUT_MS', 3000),
     drainMs: whole(env, 'DRAIN_MS', 0),

@@ -69,7 +69,7 @@ export async function holdReaders(url: string): Promise<() => Promise<void>> {
   return () => client.end();
 }
 
-/** Until so many sessions of that database wait for a lock. */
+/** Until at least so many sessions of that database wait for a lock. */
 export async function someoneWaits(url: string, sessions = 1): Promise<void> {
   await withClient(url, (client) =>
     waitFor(
@@ -77,7 +77,7 @@ export async function someoneWaits(url: string, sessions = 1): Promise<void> {
         const { rows } = await client.query(
           `select from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'`,
         );
-        return rows.length === sessions;
+        return rows.length >= sessions;
       },
       { what: `${sessions} sessions that wait for a lock` },
     ),

@@ -161,7 +161,7 @@ test('two imports at once bring everything, once', async () => {
   const to = await database();
   const release = await holdReaders(to.url);
   const both = [1, 2].map(() => start(['import', at('twice.tar.gz'), '--create-users'], { DATABASE_URL: to.url }));
-  await someoneWaits(to.url);
+  await someoneWaits(to.url, 2);
   await release();
   for (const { ended } of both) expect(await ended).toEqual({ code: 0, stderr: '' });
   expect(await contents(to.url)).toEqual(await contents(from.url));

@@ -10,9 +10,6 @@ import { redisNamespace, redisUrl } from '../../support/redis.js';
 import { waitFor } from '../../support/wait.js';
 
 const program = fileURLToPath(new URL('../../../examples/start.js', import.meta.url));
-/** Long enough for two nodes to notice. */
-const CUT_MS = 1500;
-
 export interface Stack {
   readonly url: string;
   /** Of the two inference servers. */
@@ -32,10 +29,12 @@ export interface LaunchOptions {
   readonly env?: (place: { DATABASE_URL: string; REDIS_URL: string }) => NodeJS.ProcessEnv;
   /** In the background, as is the default of npm start. */
   readonly traffic?: boolean;
+  /** How long a node that is cut stays so; default 1500: long enough for two nodes to notice. */
+  readonly cutMs?: number;
 }
 
 /** Call at the top of a test file. */
-export function useLivePage({ env = () => ({}), traffic = false }: LaunchOptions = {}): Stack {
+export function useLivePage({ env = () => ({}), traffic = false, cutMs = 1500 }: LaunchOptions = {}): Stack {
   let database: TestDatabase;
   let browser: Browser;
   let child: ChildProcess;
@@ -52,7 +51,7 @@ export function useLivePage({ env = () => ({}), traffic = false }: LaunchOptions
   beforeAll(async () => {
     [database, browser] = await Promise.all([createDatabase(), openBrowser()]);
     const place = { DATABASE_URL: database.url, REDIS_URL: redisUrl(), LORA_STORE_NAMESPACE: redisNamespace() };
-    const args = [program, '--live', '--cut-ms', String(CUT_MS), ...(traffic ? [] : ['--no-traffic'])];
+    const args = [program, '--live', '--cut-ms', String(cutMs), ...(traffic ? [] : ['--no-traffic'])];
     child = spawn(process.execPath, args, {
       env: { ...process.env, LORA_STORE_API_TOKEN: undefined, ...place, ...env(place) },
       stdio: ['ignore', 'pipe', 'pipe'],
