@@ -1,3 +1,5 @@
+drop trigger if exists lora_adapter_heads_sign on lora_adapter_heads;
+drop function if exists lora_store_sign();
 drop function if exists lora_store_mark();
 
 -- A table of that name that was there before is not ours to drop.

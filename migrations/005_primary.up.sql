@@ -3,7 +3,8 @@
 -- on in both.
 --
 --   system  the system identifier of the server that wrote the row: not that of a server into which it was only restored
---   reign   when that primary was started, in microseconds
+--   reign   when that primary was started, in microseconds: signed by the first write of an adapter after a promotion, so
+--           that whoever shows such a write shows it as well
 --   mark    grows with every call of lora_store_mark(): who shows a mark shows everything that was committed before it
 --
 -- Nodes that read from standbys leave a mark once they listen. A role needs no right on the table, only that to call.
@@ -43,5 +44,35 @@ begin
       returning mark
     $body$
   $create$, current_schema());
+
+  -- After a statement that changed heads. Where nobody reads from standbys there is no row, and nothing to sign. By its key: the
+  -- triggers that change heads forbid to scan, and a scan that is made all the same counts as so dear that it is compiled, each time.
+  execute format($create$
+    create or replace function %1$I.lora_store_sign() returns trigger
+    language plpgsql security definer
+    set search_path = pg_catalog, pg_temp
+    set enable_seqscan = off
+    as $body$
+    begin
+      if exists (
+        select from %1$I.lora_store_primary
+        where only_row and reign <> (extract(epoch from pg_postmaster_start_time()) * 1000000)::bigint
+      ) then
+        perform %1$I.lora_store_mark();
+      end if;
+      return null;
+    end
+    $body$
+  $create$, current_schema());
+
+  execute format('revoke all on function %1$I.lora_store_sign() from public', current_schema());
+
+  if not exists (
+    select from pg_trigger where tgrelid = to_regclass('lora_adapter_heads') and tgname = 'lora_adapter_heads_sign'
+  ) then
+    -- Not after an insert alone: a bulk load makes its heads one by one, without a version, and sets them in one update.
+    create trigger lora_adapter_heads_sign after update or delete on lora_adapter_heads
+      for each statement execute function lora_store_sign();
+  end if;
 end
 $migration$;

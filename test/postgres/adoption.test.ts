@@ -59,7 +59,7 @@ async function heads(): Promise<unknown[]> {
 }
 
 const byMigrate = async (url: string, direction: 'up' | 'down') =>
-  void (await migrate({ postgres: url, direction, count: 4 }));
+  void (await migrate({ postgres: url, direction, count: 9 }));
 const ways: [string, (url: string, direction: 'up' | 'down') => Promise<void>][] = [
   ['migrate()', byMigrate],
   ...waysToApply().map(([how, apply]): (typeof ways)[number] => [
@@ -132,7 +132,7 @@ test('a unique index of the owner over the same columns, in another order, is en
 test('users of a service that has them stay when everything of ours goes', async () => {
   await client.query(`create table users (id uuid primary key, email text); insert into users values ('${ANNA}')`);
   await migrate({ postgres: database.url });
-  await migrate({ postgres: database.url, direction: 'down', count: 4 });
+  await migrate({ postgres: database.url, direction: 'down', count: 9 });
   expect((await client.query('select id, email from users')).rows).toEqual([{ id: ANNA, email: null }]);
 });
 

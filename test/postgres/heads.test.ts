@@ -233,6 +233,32 @@ describe('a stranger who', () => {
   });
 });
 
+describe('what triggers ask', () => {
+  // The planner gives a scan that was forbidden a cost of ten thousand millions, and compiles what is so dear, each time.
+  test.each([
+    `insert into lora_adapters (user_id, weights, size_bytes) values ('${ANNA}', '', 0)`,
+    `update lora_adapters set weights = '1'`,
+    `update lora_adapters set version = version + 1`,
+    'delete from lora_adapters',
+  ])('is found by keys: %s', async (write) => {
+    await client.query('select lora_store_mark()');
+    await insertVersion(client, ANNA, 'other', 1);
+    const plans: string[] = [];
+    const note = ({ message = '' }) => plans.push(message);
+    client.on('notice', note);
+    await client.query(
+      `load 'auto_explain'; set auto_explain.log_min_duration = 0; set auto_explain.log_nested_statements = on;
+       set auto_explain.log_level = notice`,
+    );
+    await client.query(write);
+    await client.query('reset auto_explain.log_min_duration');
+    client.off('notice', note);
+    const nested = plans.filter((plan) => !plan.includes(write));
+    expect(nested.length).toBeGreaterThan(2);
+    expect(nested.filter((plan) => plan.includes('Seq Scan'))).toEqual([]);
+  });
+});
+
 describe('updated_at', () => {
   async function updatedAt(change: string): Promise<Date> {
     await save(client, ANNA, 'default');

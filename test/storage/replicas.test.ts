@@ -337,6 +337,19 @@ describe('a standby of a standby that was promoted, while the primary lives on',
   });
   afterEach(() => Promise.all([follower.stop(), promoted.stop()]));
 
+  test('what was never committed on the primary is not served', async () => {
+    const userId = await known();
+    await replication.caughtUp(follower);
+    const node = await open({ replicas: [follower.url] }, { memory: false });
+    await inRotation(node);
+    await promoted.promote();
+    // By somebody who knows nothing of replicas: the triggers sign it.
+    await promoted.sql(insert, [userId]);
+    await replication.caughtUp(follower, promoted);
+    expect(await versionAt(node, userId)).toBe(1);
+    expect(replicaOf(node)).toMatchObject({ state: 'behind', refused: 1 });
+  });
+
   test('what the primary has committed since is not missed, though transaction ids ran on elsewhere', async () => {
     const userId = await known();
     await replication.caughtUp(follower);

@@ -4,12 +4,12 @@
  */
 import type { ClientBase } from 'pg';
 
-const RELATIONS = `('users', 'lora_adapters', 'lora_adapter_heads')`;
+const RELATIONS = `'users', 'lora_adapters', 'lora_adapter_heads', 'lora_store_primary'`;
 
 const SQL = `
   with relation as (
-    select oid, relname, reloptions, relkind, array_position(array['users', 'lora_adapters', 'lora_adapter_heads'], relname::text) as place
-    from pg_class where relnamespace = current_schema()::regnamespace and relname in ${RELATIONS}
+    select oid, relname, reloptions, relkind, array_position(array[${RELATIONS}], relname::text) as place
+    from pg_class where relnamespace = current_schema()::regnamespace and relname in (${RELATIONS})
   )
   select part from (
     select place, 1 as rank, '' as name,
@@ -40,7 +40,7 @@ const SQL = `
     select 10, 6, proname, E'\\n' || pg_get_functiondef(oid) || ';'
       || case when has_function_privilege('public', oid, 'execute') then '' else ' -- not for public' end
       || coalesce(E'\\n--   ' || obj_description(oid, 'pg_proc'), '')
-    from pg_proc where pronamespace = current_schema()::regnamespace and proname like 'lora\\_adapter%'
+    from pg_proc where pronamespace = current_schema()::regnamespace and proname like 'lora\\_%'
   ) as parts
   order by place, rank, name collate "C"`;
 
