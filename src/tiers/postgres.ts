@@ -165,7 +165,7 @@ export class PostgresTier {
   /** Deletes a user's bodies and heads. The user's row is not ours to delete. */
   forgetUser(userId: string): Promise<{ deleted: number; heads: Written[] }> {
     return this.#write(async (session) => {
-      // Savers hold the row FOR KEY SHARE: nobody appends between the two deletions.
+      // Savers hold the row FOR KEY SHARE: while there is one, nobody appends between the two deletions.
       await session.rows(sql.LOCK_OWNER_ALONE, [userId]);
       const bodies = await session.rows(sql.FORGET_BODIES, [userId]);
       const heads = await session.rows<HeadRow>(sql.FORGET_HEADS, [userId]);

@@ -195,10 +195,15 @@ export const FORGET_BODIES = statement(
    )
    delete from lora_adapters where user_id = $1 and (adapter_name, version) in (select * from doomed) returning version`,
 );
-/** In any order: no body is left, so nobody else takes two of these heads at once. */
+/**
+ * Not a head that has a body: where the user had no row to lock, or it was replaced, somebody may have saved since the bodies were
+ * deleted. A body without its head would be one that no deletion finds again. In any order: no body is left, so nobody else takes
+ * two of these heads at once.
+ */
 export const FORGET_HEADS = statement(
   'forget_heads',
-  'delete from lora_adapter_heads where user_id = $1 returning user_id, adapter_name, revision, null::int4',
+  `with gone as (delete from lora_adapter_heads where user_id = $1 and latest_version is null)
+   select user_id, adapter_name, revision, latest_version from lora_adapter_heads where user_id = $1`,
 );
 
 // A prune goes through the heads in the order of their key, a page of them at a time, and deletes from those. A batch thus

@@ -125,3 +125,23 @@ test('a version that is saved once all are locked stays, and is the latest', asy
   expect(await versions()).toEqual([2]);
   expect(await headOf(observer, ANNA, 'default')).toMatchObject({ latest: 2 });
 });
+
+test('who saves to a user that had no row to wait for, while he is forgotten, keeps body and head', async () => {
+  await save(observer, ANNA, 'default', 'old');
+  await save(observer, ANNA, 'other', 'old');
+  await observer.query('delete from users');
+  await one.query('begin');
+  await one.query(`select from lora_adapter_heads where adapter_name = 'default' for update`);
+  // 1. No row of the user, no body: the heads are what is left to forget.
+  const { answer } = await blockedAs(observer, 'deleter', tier.forgetUser(ANNA));
+  // 2. The user comes back, and what is saved goes on from the head.
+  await one.query(`insert into users values ('${ANNA}')`);
+  expect((await save(one, ANNA, 'default', 'new')).version).toBe(2);
+  await one.query('commit');
+  // 3. Whoever forgets him is told of both adapters, so that nothing older is served; only one of the heads is gone.
+  expect((await answer).heads.map(({ key }) => key.adapterName).sort()).toEqual(['default', 'other']);
+  expect(await versions()).toEqual([2]);
+  expect((await observer.query('select adapter_name, latest_version from lora_adapter_heads')).rows).toEqual([
+    { adapter_name: 'default', latest_version: 2 },
+  ]);
+});
