@@ -5,27 +5,17 @@
  */
 import type { Coherence } from '../coherence/head.js';
 import type { Key } from '../coherence/key.js';
-import { type AskPostgres, type Held, LoadSteps, type Next, type Serve } from '../coherence/load.js';
+import { type AskPostgres, type Held, LoadSteps, type Serve } from '../coherence/load.js';
 import { AdapterCorruptError, StorageOverloadedError, StorageUnavailableError } from '../errors.js';
 import type { Entry } from '../tiers/entry.js';
 import type { MemoryTier } from '../tiers/memory.js';
 import type { PostgresTier } from '../tiers/postgres.js';
-import type { RedisAnswer, RedisTier } from '../tiers/redis.js';
-import { readFilled, readManyFilled } from '../tiers/redis-lease.js';
+import type { RedisTier } from '../tiers/redis.js';
 import type { Replicas } from '../tiers/replicas.js';
-import type { Events, Tier } from './events.js';
+import { type Asking, askRedis, askRedisForMany, asksPostgres, type Begun, type Loaded, type Steps } from './begun.js';
+import type { Events } from './events.js';
 import { withoutDisplacing, withoutRounded } from './memory-views.js';
 import type { Tasks } from './tasks.js';
-
-export interface Loaded {
-  readonly entry: Entry;
-  /** Where its bytes came from. */
-  readonly tier: Tier;
-  /** Served although it could not be verified. */
-  readonly stale: boolean;
-  /** The furthest that was asked; 'memory': there was no I/O. */
-  readonly asked: Tier;
-}
 
 export interface FetchParts {
   readonly coherence: Coherence;
@@ -42,25 +32,6 @@ export interface FetchParts {
   readonly fillLease: boolean;
   readonly maxStalenessMs: number;
   readonly staleIfErrorMs: number;
-}
-
-type Steps = LoadSteps<Entry, Buffer>;
-
-const READ_REDIS = { do: 'read redis' } as const;
-
-/** A load among many, and how far it has come. */
-interface Begun {
-  readonly key: Key;
-  readonly steps: Steps;
-  next: Next<Entry, Buffer>;
-  /** Of this load's own, left in Redis: other nodes wait for what is filled in over it. */
-  token?: Buffer | undefined;
-}
-
-interface Asking extends Begun {
-  next: AskPostgres<Entry>;
-  /** A replica had the answer. */
-  replicated?: Loaded;
 }
 
 /** exact: not from a copy whose weights were rounded, so not from Redis. warming: memory pushes nothing out for it. */
@@ -86,7 +57,7 @@ export class Fetcher {
   async one(key: Key, manner: Manner = 'usual'): Promise<Loaded> {
     const steps = this.#steps(key, manner);
     const begun: Begun = { key, steps, next: steps.begin(performance.now()) };
-    await this.#askRedis(begun);
+    if (this.#parts.redis !== undefined) await askRedis(begun, this.#parts.redis, this.#parts.fillLease);
     if (!asksPostgres(begun)) return this.#fromRedis(key, begun.next as Serve<Entry, Buffer>);
     if (this.#parts.replicas !== undefined) {
       await this.#askReplica([begun], this.#parts.replicas);
@@ -97,33 +68,11 @@ export class Fetcher {
     );
   }
 
-  /** The Redis half of a fetch: whoever finds nothing there claims the key, and whoever is too late for that looks again. */
-  async #askRedis(begun: Begun): Promise<void> {
-    const { redis, fillLease } = this.#parts;
-    if (redis === undefined) return;
-    const { key, steps } = begun;
-    const until = redis.deadline();
-    while (begun.next.do === 'read redis') {
-      const answer = await (fillLease ? readFilled(redis, key, until) : redis.read(key, until));
-      begun.next = steps.redisAnswered(answer, performance.now());
-      if (begun.next.do !== 'claim') return;
-      const claim = await redis.claim(key, until);
-      if (claim === 'taken' && fillLease) {
-        // It was no miss yet: somebody was a moment faster.
-        redis.misses--;
-        begun.next = READ_REDIS;
-      } else {
-        begun.token = claim === 'taken' ? undefined : claim;
-        begun.next = steps.claimed(begun.token, performance.now());
-      }
-    }
-  }
-
   /** A fetch for each, whose questions go out together. Each ends for itself: what Redis has does not wait for Postgres. */
   many(keys: readonly Key[], manner: Manner = 'usual'): Promise<Loaded>[] {
     if (keys.length === 0) return [];
     const { replicas } = this.#parts;
-    const begun = this.#readRedis(keys, manner);
+    const begun = this.#begin(keys, manner);
     const replicated = replicas && begun.then((all) => this.#askReplica(all.filter(asksPostgres), replicas));
     const answers = begun.then(async (all) => {
       await replicated;
@@ -150,29 +99,15 @@ export class Fetcher {
     return fetches;
   }
 
-  /** The Redis half of a fetch of many. */
-  async #readRedis(keys: readonly Key[], manner: Manner): Promise<Begun[]> {
+  /** Each as far as its answer in Redis. */
+  async #begin(keys: readonly Key[], manner: Manner): Promise<Begun[]> {
+    const { redis, fillLease } = this.#parts;
     const now = performance.now();
     const begun = keys.map((key): Begun => {
       const steps = this.#steps(key, manner);
       return { key, steps, next: steps.begin(now) };
     });
-    const reading = begun.filter(({ next }) => next.do === 'read redis');
-    const { redis, fillLease } = this.#parts;
-    if (redis === undefined || reading.length === 0) return begun;
-    const read = fillLease ? readManyFilled : (_: RedisTier, ...asked: [Key[], number]) => redis.readMany(...asked);
-    const found = await read(
-      redis,
-      reading.map(({ key }) => key),
-      redis.deadline(),
-    );
-    for (const [i, one] of reading.entries()) {
-      const answer = found[i] as RedisAnswer;
-      if (answer.claimed) one.token = answer.seen;
-      const next = one.steps.redisAnswered(answer, performance.now());
-      // readMany leaves tokens by itself: where it could not, there is none.
-      one.next = next.do === 'claim' ? one.steps.claimed(undefined, performance.now()) : next;
-    }
+    if (redis !== undefined) await askRedisForMany(begun, redis, fillLease);
     return begun;
   }
 
@@ -312,10 +247,6 @@ export class Fetcher {
     const { userId, adapterName } = key;
     this.#parts.events.emit('corrupt', { userId, adapterName, tier: 'postgres', reason: error.reason });
   }
-}
-
-function asksPostgres(begun: Begun): begun is Asking {
-  return begun.next.do === 'ask postgres';
 }
 
 /** Postgres did not answer, or this node has too many calls waiting to ask it one more. */

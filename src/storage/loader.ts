@@ -7,7 +7,8 @@ import { Flights } from '../coherence/flight.js';
 import type { Key } from '../coherence/key.js';
 import { AdapterCorruptError } from '../errors.js';
 import type { Entry } from '../tiers/entry.js';
-import { Fetcher, type FetchParts, type Loaded, type Manner } from './fetcher.js';
+import type { Loaded } from './begun.js';
+import { Fetcher, type FetchParts, type Manner } from './fetcher.js';
 
 /** An entry that has a body. */
 export type Hit = Entry & { readonly record: AdapterRecord };

@@ -12,9 +12,9 @@ import { AdapterCorruptError, AdapterNotFoundError, InvalidAdapterError, Storage
 import type { LoRAStorageOptions } from '../options.js';
 import type { Entry } from '../tiers/entry.js';
 import * as sql from '../tiers/statements.js';
+import type { Loaded } from './begun.js';
 import { loads } from './channels.js';
 import type { EventName, StorageEvents } from './events.js';
-import type { Loaded } from './fetcher.js';
 import * as input from './input.js';
 import { openParts, type Parts } from './open.js';
 import type { PruneOptions } from './prune.js';

@@ -1,8 +1,8 @@
 /** How loads and saves end, in words few enough for the labels of a metric. */
 import { DeadlineError } from '../deadline.js';
 import { AdapterCorruptError, LoRAStorageError } from '../errors.js';
+import type { Loaded } from './begun.js';
 import type { Tier } from './events.js';
-import type { Loaded } from './fetcher.js';
 
 /** How a call was in vain. 'timeout': its budgetMs was up. */
 export const LOAD_FAILURES = ['corrupt', 'unavailable', 'overloaded', 'timeout', 'aborted', 'error'] as const;

@@ -1,7 +1,7 @@
 /** Loading ahead of the first question: many adapters into the caches, at a pace that leaves the servers to the others. */
 import type { Key } from '../coherence/key.js';
 import { AdapterCorruptError, InvalidAdapterError } from '../errors.js';
-import type { Loaded } from './fetcher.js';
+import type { Loaded } from './begun.js';
 import { DEFAULT_NAME, parseKey } from './input.js';
 import { Pace } from './pace.js';
 import type { AdapterKey } from './types.js';
