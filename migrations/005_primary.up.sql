@@ -1,13 +1,16 @@
--- Whose picture a standby shows, and how recent it is, in a row that it replays like any other. It cannot be read off the
+-- Whose picture a standby shows, and how recent it is, in rows that it replays like any other. It cannot be read off the
 -- standby: two primaries of one origin share their system identifier and may share their timeline, and transaction ids count
 -- on in both.
 --
---   system  the system identifier of the server that wrote the row: not that of a server into which it was only restored
---   reign   when that primary was started, in microseconds: signed by the first write of an adapter after a promotion, so
---           that whoever shows such a write shows it as well
---   mark    grows with every call of lora_store_mark(): who shows a mark shows everything that was committed before it
+--   lora_store_primary  one row, written by lora_store_mark()
+--     system  the system identifier of the server that wrote it: not that of a server into which it was only restored
+--     reign   when that primary was started, in microseconds
+--     mark    grows with every call: who shows a mark shows everything that was committed before it. A position in the log,
+--             which goes on however clocks are set and whatever becomes of the row
+--   lora_store_reigns   the last row is the reign in which an adapter was written last: the first write of another one adds it,
+--     so that whoever shows such a write shows that it is another's. A row of its own each time: nobody waits for it.
 --
--- Nodes that read from standbys leave a mark once they listen. A role needs no right on the table, only that to call.
+-- Nodes that read from standbys leave a mark once they listen. A role needs no right to write, only that to call.
 
 do $migration$
 declare
@@ -24,7 +27,9 @@ begin
       reign bigint not null,
       mark bigint not null
     );
+    create table lora_store_reigns (id bigint generated always as identity primary key, reign bigint not null);
     execute format('comment on table lora_store_primary is %L', note);
+    execute format('comment on table lora_store_reigns is %L', note);
   elsif obj_description(known) is distinct from note then
     raise exception 'lora-store: there is a table % that is not ours', known
       using hint = 'It is untouched. Rename it, then migrate again.';
@@ -35,17 +40,24 @@ begin
     language sql volatile security definer
     set search_path = pg_catalog, pg_temp
     as $body$
+      insert into %1$I.lora_store_reigns (reign)
+      select this.reign
+      from (select (extract(epoch from pg_postmaster_start_time()) * 1000000)::bigint) as this (reign)
+      where this.reign is distinct from (select reign from %1$I.lora_store_reigns order by id desc limit 1);
+
       insert into %1$I.lora_store_primary as known (system, reign, mark)
       select system_identifier, (extract(epoch from pg_postmaster_start_time()) * 1000000)::bigint,
-             (extract(epoch from clock_timestamp()) * 1000000)::bigint
+             pg_wal_lsn_diff(pg_current_wal_insert_lsn(), '0/0')::bigint
       from pg_control_system()
       on conflict (only_row) do update
-      set system = excluded.system, reign = excluded.reign, mark = greatest(known.mark + 1, excluded.mark)
+      set system = excluded.system, reign = excluded.reign,
+          mark = case when (known.system, known.reign) = (excluded.system, excluded.reign)
+                      then greatest(known.mark + 1, excluded.mark) else excluded.mark end
       returning mark
     $body$
   $create$, current_schema());
 
-  -- After a statement that changed heads. Where nobody reads from standbys there is no row, and nothing to sign. By its key: the
+  -- After a statement that changed heads. Where nobody reads from standbys there is no row, and nothing to add. By the key: the
   -- triggers that change heads forbid to scan, and a scan that is made all the same counts as so dear that it is compiled, each time.
   execute format($create$
     create or replace function %1$I.lora_store_sign() returns trigger
@@ -53,12 +65,11 @@ begin
     set search_path = pg_catalog, pg_temp
     set enable_seqscan = off
     as $body$
+    declare
+      this constant bigint := (extract(epoch from pg_postmaster_start_time()) * 1000000)::bigint;
     begin
-      if exists (
-        select from %1$I.lora_store_primary
-        where only_row and reign <> (extract(epoch from pg_postmaster_start_time()) * 1000000)::bigint
-      ) then
-        perform %1$I.lora_store_mark();
+      if (select reign from %1$I.lora_store_reigns order by id desc limit 1) <> this then
+        insert into %1$I.lora_store_reigns (reign) values (this);
       end if;
       return null;
     end

@@ -8,7 +8,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import pg from 'pg';
 import { DeadlineError, within } from '../deadline.js';
 import { isPooled, PoolerError } from '../postgres/pooler.js';
-import { LEAVE_MARK, SERVER_ID } from '../postgres/server-id.js';
+import { leaveMark, SERVER_ID } from '../postgres/server-id.js';
 import { untilAborted } from './flight.js';
 import type { Coherence } from './head.js';
 
@@ -30,6 +30,8 @@ export class ChangeFeed {
   readonly #events: ChangeFeedEvents;
   readonly #leaseMs: number;
   readonly #timeoutMs: number;
+  /** Of a mark: somebody may hold its row, and heartbeats wait meanwhile. */
+  readonly #lockTimeoutMs: number;
   /** Standbys are read from, which have to show whose they are. */
   readonly #replicated: boolean;
   /** Heartbeats go to nobody else. */
@@ -43,6 +45,8 @@ export class ChangeFeed {
   #connecting: Promise<unknown> | undefined;
   /** A horizon being noted, and by which ear: that of a lost one says nothing about the next. */
   #renewing: { readonly client: pg.Client; readonly done: Promise<void> } | undefined;
+  /** The horizon was noted without a mark. */
+  #unmarked = false;
   /** Whose heartbeat is under way, and whether the next one is due. */
   #beating: pg.Client | undefined;
   #late = false;
@@ -71,6 +75,7 @@ export class ChangeFeed {
     this.#coherence = coherence;
     this.#leaseMs = options.maxStalenessMs;
     this.#timeoutMs = options.timeoutMs;
+    this.#lockTimeoutMs = Math.ceil(Math.min(this.#timeoutMs, this.#leaseMs) / 4);
     this.#events = events;
   }
 
@@ -150,6 +155,7 @@ export class ChangeFeed {
            ${SERVER_ID}::text as server`,
       );
       const horizon = { xid: Number(rows[0]?.xid), server: Number(rows[0]?.server), mark };
+      this.#unmarked = this.#replicated && mark === undefined;
       if (this.#client !== client || this.#coherence.listen(horizon, era, sentAt)) return;
     }
   }
@@ -157,13 +163,23 @@ export class ChangeFeed {
   /** By which standbys are judged. Undefined where that is not to be had: then none of them counts, and the ear is as good as ever. */
   async #leaveMark(client: pg.Client): Promise<number | undefined> {
     try {
-      const results = (await this.#ask(client, LEAVE_MARK)) as unknown as pg.QueryResult<{ mark: string }>[];
+      const results = (await this.#ask(client, leaveMark(this.#lockTimeoutMs))) as unknown as pg.QueryResult<{
+        mark: string;
+      }>[];
       return Number(results.find(({ command }) => command === 'SELECT')?.rows[0]?.mark);
     } catch (error) {
       if (!(error instanceof pg.DatabaseError)) throw error;
       await this.#ask(client, 'rollback');
       return undefined;
     }
+  }
+
+  /** Whoever held the mark, or kept from leaving it, may be gone. */
+  async #markLate(client: pg.Client): Promise<void> {
+    if (!this.#unmarked || this.#ear !== client || this.#renewing !== undefined) return;
+    const { era } = this.#coherence;
+    const mark = await this.#leaveMark(client);
+    if (mark !== undefined && this.#client === client && this.#coherence.marked(mark, era)) this.#unmarked = false;
   }
 
   /** On a line that is slower than the ticks the next heartbeat leaves when the last one is back. */
@@ -180,6 +196,7 @@ export class ChangeFeed {
     this.#beating = client;
     this.#late = false;
     this.#sendHeartbeat(client)
+      .then(() => this.#markLate(client))
       .catch((error) => this.#lose(client, error))
       .finally(() => {
         if (this.#beating !== client) return;

@@ -158,6 +158,14 @@ export class Coherence {
     return true;
   }
 
+  /** A mark that was left after the horizon of `era` was noted: what does not show it commits while the ear listens, too. False: too late. */
+  marked(mark: number, era: number): boolean {
+    const { horizon } = this.#known;
+    if (era !== this.#known.era || horizon === undefined) return false;
+    this.#known.horizon = { ...horizon, mark };
+    return true;
+  }
+
   /** A heartbeat sent at `sentAt` came back through the ear. */
   heartbeat(sentAt: number): void {
     this.#known.provenAt = Math.max(this.#known.provenAt, sentAt);
@@ -217,6 +225,11 @@ export class Coherence {
     const { horizon, era, past } = this.#known;
     if (reached(horizon, server, mark)) return era;
     return past !== undefined && reached(past, server, mark) ? past.era : 0;
+  }
+
+  /** Whether the ear listens to this server and database, or did until it was lost last. */
+  knows(server: number): boolean {
+    return server === this.#known.horizon?.server || server === this.#known.past?.server;
   }
 
   /** The server and database that the ear listens to, while it does. */

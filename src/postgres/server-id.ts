@@ -8,16 +8,22 @@ const PLACE = `(hashtext(current_database() || '.' || current_schema())::int8 + 
 export const SERVER_ID = `((extract(epoch from pg_postmaster_start_time()) * 1000000)::int8
   + ${PLACE})`;
 
-/** What a standby shows (migration 005), as two columns: SERVER_ID of its primary, and the latest mark. Null: it is no standby, or shows none. */
+/**
+ * What a standby shows (migration 005), as two columns: SERVER_ID of its primary, and the latest mark. Null: it is no standby, shows
+ * none, or a write of another primary than the one that left it.
+ */
 export const SHOWN_BY_STANDBY = `
   (select reign + ${PLACE} from lora_store_primary
-   where pg_is_in_recovery() and system = (select system_identifier from pg_control_system())),
+   where pg_is_in_recovery() and system = (select system_identifier from pg_control_system())
+     and reign = (select reign from lora_store_reigns order by id desc limit 1)),
   (select mark from lora_store_primary)`;
 
 /**
  * A mark on the primary: who shows it shows everything that was committed before. Not waited for until other servers have
  * it: what they have matters when they are read. One string of several statements, for a connection that sends those.
  */
-export const LEAVE_MARK = `begin; set local synchronous_commit = local; select lora_store_mark()::text as mark; commit`;
+export const leaveMark = (lockTimeoutMs: number) =>
+  `begin isolation level read committed; set local synchronous_commit = local; set local lock_timeout = ${lockTimeoutMs};
+   select lora_store_mark()::text as mark; commit`;
 /** The same as one statement. */
 export const MARK = `select lora_store_mark()`;
