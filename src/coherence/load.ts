@@ -115,7 +115,10 @@ export class LoadSteps<E extends Reading, S> {
   /** What a replica says counts as what lies in Redis does. Where it does not, its body may be the latest all the same. */
   replicaAnswered(entry: E, now: number): Serve<E, S> | AskPostgres<E> {
     const coherence = this.#coherence;
-    if (!coherence.admits(this.#key.id, entry) || !coherence.counts(entry, now)) return this.#askPostgres(now, entry);
+    if (!coherence.admits(this.#key.id, entry) || !coherence.counts(entry, now)) {
+      // Of another server its revision says nothing: two may give the same number to two bodies.
+      return this.#askPostgres(now, coherence.knows(entry.server) ? entry : undefined);
+    }
     // It cannot say either when that was; the ear that covers it can.
     const vouched = { ...entry, verifiedAt: coherence.knownLatestAt(entry) };
     const { asking } = this.#state;
@@ -130,9 +133,10 @@ export class LoadSteps<E extends Reading, S> {
    * again. Undefined: nothing will be left in Redis.
    */
   settle(entry: E, now: number): AskPostgres<E> | undefined {
-    const { found } = this.#state;
+    const { found, asking } = this.#state;
     if (found?.seen === undefined) return undefined;
-    const tier = found.entry?.revision === entry.revision ? 'redis' : 'postgres';
+    // Whose body it is, not whose revision: what lies in Redis may be rounded, and only its own header fits it.
+    const tier = asking?.held?.revision === entry.revision ? asking.tier : 'postgres';
     this.#state.asking = { do: 'ask postgres', held: entry, tier, asked: this.#coherence.ask(now) };
     return this.#state.asking;
   }

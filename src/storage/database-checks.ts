@@ -22,10 +22,26 @@ export async function checkDatabase(database: Database): Promise<void> {
   }
 }
 
-/** Leaves the first mark for standbys to show. Rejects where the migration or the right is missing; any other trouble may pass. */
+const SIGNS = statement(
+  'signs',
+  `select exists (select from pg_trigger where tgrelid = to_regclass('lora_adapter_heads')
+     and tgname = 'lora_adapter_heads_sign' and tgenabled in ('O', 'A'))`,
+);
+
+/**
+ * Leaves the first mark for standbys to show. Rejects where the migration, its trigger or the right is missing; any other trouble
+ * may pass.
+ */
 export async function checkMarks(database: Database): Promise<void> {
   try {
     await database.rows(statement('mark', MARK), []);
+    const [row] = await database.rows<[signs: boolean]>(SIGNS, []);
+    if (row?.[0] === false) {
+      throw new SchemaError(
+        'trigger lora_adapter_heads_sign of lora_adapter_heads is missing or disabled, without which a standby does not show whose it is: ' +
+          'lora-store migrate down, then up, or alter table lora_adapter_heads enable trigger lora_adapter_heads_sign',
+      );
+    }
   } catch (error) {
     const failure = readFailure(error);
     if (failure instanceof SchemaError || sqlState(error) === '42501') throw failure;

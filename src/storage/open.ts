@@ -131,7 +131,7 @@ async function build(options: ResolvedOptions, closers: Closer[], close: () => P
     );
   }
 
-  const replicas = openReplicas(options, coherence, events, () => report('replica'));
+  const replicas = openReplicas(options, database, coherence, events, () => report('replica'));
   if (replicas !== undefined) closers.push(() => replicas.close());
   const renewHorizon = () => feed?.renew();
   const limits = { maxStalenessMs, staleIfErrorMs, fillLease: options.fillLease };

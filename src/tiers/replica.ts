@@ -41,15 +41,19 @@ export interface ReplicaParts {
   readonly corrupt: (key: Key, reason: string) => void;
 }
 
-type Look = [standby: boolean, server: number | null, mark: number | null, lagMs: number | null];
+type Look = [standby: boolean, server: number | null, mark: number | null, lagMs: number | null, touched: boolean];
 
-/** Nothing that was received waits to be replayed, or it is as old as what was replayed last. */
+/**
+ * Lag: nothing that was received waits to be replayed, or it is as old as what was replayed last. The tables are touched, since a
+ * lock that was replayed and not released keeps from reading them.
+ */
 const LOOK = statement(
   'replica_look',
   `select pg_is_in_recovery(), ${SHOWN_BY_STANDBY},
      case when pg_last_wal_receive_lsn() = pg_last_wal_replay_lsn()
          and exists (select from pg_stat_wal_receiver where pid is not null) then 0
-       else extract(epoch from clock_timestamp() - pg_last_xact_replay_timestamp()) * 1000 end::float8`,
+       else extract(epoch from clock_timestamp() - pg_last_xact_replay_timestamp()) * 1000 end::float8,
+     exists (select from lora_adapter_heads join lora_adapters using (user_id) where user_id = '00000000-0000-0000-0000-000000000000')`,
 );
 
 export class Replica {
@@ -130,7 +134,7 @@ export class Replica {
     return await this.#database.read<sql.ReplicaRow>(sql.REPLICA_LOAD_MANY, [
       keys.map(({ userId }) => userId),
       keys.map(({ adapterName }) => adapterName),
-      held.map((entry) => entry?.revision ?? -1),
+      keys.map((_, i) => held[i]?.revision ?? -1),
     ]);
   }
 
@@ -177,8 +181,11 @@ function isBusy(error: unknown): boolean {
   return error instanceof BusyPoolError || error instanceof StorageOverloadedError;
 }
 
+/** lock_not_available, query_canceled: a statement took the whole time. */
+const TIMED_OUT = ['55P03', '57014'];
+
 /** Nor does it that a statement was refused, as a standby refuses one that is in the way of its replay. */
 function isOutage(error: unknown): boolean {
   const state = sqlState(error);
-  return !isBusy(error) && (state === undefined || isConnectionState(state));
+  return !isBusy(error) && (state === undefined || isConnectionState(state) || TIMED_OUT.includes(state));
 }

@@ -1,4 +1,9 @@
-/** The read replicas of a storage: each load goes to the next of those in rotation; the others are looked after until they return. */
+/**
+ * The read replicas of a storage: each load goes to the next of those in rotation; the others are looked after until they return.
+ * They are judged by the server that the change feed listens to. Where the primary that is asked is another one, as when its
+ * address was moved in a failover and the old one lives on, none of them counts.
+ */
+import type { Coherence } from '../coherence/head.js';
 import type { Key } from '../coherence/key.js';
 import type { Entry } from './entry.js';
 import type { Replica, ReplicaStats } from './replica.js';
@@ -8,11 +13,19 @@ const LOOK_EVERY_MS = 1000;
 
 export class Replicas {
   readonly #all: readonly Replica[];
+  readonly #coherence: Coherence;
+  readonly #primary: () => Promise<number | undefined>;
+  /** The primary is not the server that the change feed listens to. */
+  #elsewhere = false;
+  #looking: Promise<void> | undefined;
   #turn = 0;
   #timer: NodeJS.Timeout | undefined;
 
-  constructor(all: readonly Replica[]) {
+  /** primary: the number of the server that is asked where a replica's answer does not count; undefined: not known now. Never rejects. */
+  constructor(all: readonly Replica[], coherence: Coherence, primary: () => Promise<number | undefined>) {
     this.#all = all;
+    this.#coherence = coherence;
+    this.#primary = primary;
   }
 
   /** Resolves once each has answered or failed to. */
@@ -23,16 +36,19 @@ export class Replicas {
   }
 
   get stats(): ReplicaStats[] {
-    return this.#all.map(({ stats }) => stats);
+    return this.#all.map(({ stats }) =>
+      this.#elsewhere && stats.state === 'up' ? { ...stats, state: 'behind' } : stats,
+    );
   }
 
   /** The one whose turn it is; undefined: none can give an answer that counts. */
   next(): Replica | undefined {
-    return this.#first(({ state }) => state === 'up');
+    return this.#elsewhere ? undefined : this.#first(({ state }) => state === 'up');
   }
 
   /** The primary is away: what one that answers at least shows of these, by key, in one question. */
   async shown(keys: readonly Key[]): Promise<ReadonlyMap<string, Entry>> {
+    if (this.#elsewhere) return new Map();
     const replica = this.next() ?? this.#first(({ state }) => state === 'behind');
     const answers = (await replica?.load(keys, [])) ?? [];
     return new Map(keys.flatMap((key, i) => (answers[i] === undefined ? [] : [[key.id, answers[i]] as const])));
@@ -54,6 +70,15 @@ export class Replicas {
 
   /** Looks how each is. Never rejects. */
   async look(): Promise<void> {
-    await Promise.all(this.#all.map((replica) => replica.look()));
+    this.#looking ??= this.#lookAtPrimary().finally(() => {
+      this.#looking = undefined;
+    });
+    await Promise.all([this.#looking, ...this.#all.map((replica) => replica.look())]);
+  }
+
+  async #lookAtPrimary(): Promise<void> {
+    const primary = await this.#primary();
+    const { hears } = this.#coherence;
+    if (primary !== undefined && hears !== undefined) this.#elsewhere = primary !== hears;
   }
 }

@@ -282,6 +282,50 @@ test('the primary restarts: its standby counts again once it shows who that is n
   expect(replicaOf(node)).toMatchObject({ loads: 1, refused: 0 });
 });
 
+describe('the first who writes under a primary that was started anew', () => {
+  const clients: pg.Client[] = [];
+  const connect = async () => {
+    const client = new pg.Client({ connectionString: primary.url });
+    await client.connect();
+    clients.push(client);
+    return client;
+  };
+  let users: [string, string];
+
+  beforeEach(async () => {
+    users = [await known(1), await known(2)];
+    // There is a mark, and nobody who would leave another one after the restart.
+    await reading();
+    await Promise.all(opened.splice(0).map((node) => node.close()));
+    await primary.restart();
+  });
+  afterEach(() => Promise.all(clients.splice(0).map((client) => client.end())));
+
+  test('keeps nobody waiting who saves or opens, however long he takes', async () => {
+    const first = await connect();
+    await first.query('begin');
+    await first.query(insert, [users[0]]);
+    expect(await (await writer()).saveAdapter(smallAdapter(users[1], 2))).toBe(2);
+    const node = await reading({ memory: false });
+    expect(await versionAt(node, users[1])).toBe(2);
+    expect(node.cacheStats().changeFeed).toMatchObject({ live: true, reconnects: 0 });
+    await first.query('commit');
+    await waitFor(async () => (await versionAt(node, users[0])) === 2);
+  });
+
+  test('does not meet another one, whatever their isolation', async () => {
+    const [one, two] = [await connect(), await connect()];
+    await two.query('begin isolation level repeatable read');
+    await two.query('select from users');
+    await one.query('begin');
+    await one.query(insert, [users[0]]);
+    await two.query(insert, [users[1]]);
+    await two.query('commit');
+    await one.query('commit');
+    await waitFor(async () => (await versionAt(await writer(), users[1])) === 2);
+  });
+});
+
 describe('while the primary is away', () => {
   afterEach(() => primary.restart());
 
@@ -302,6 +346,17 @@ describe('while the primary is away', () => {
     expect(await versionAt(node, saved)).toBe('STORAGE_UNAVAILABLE');
     expect(await versionAt(node, deleted)).toBe('STORAGE_UNAVAILABLE');
     expect(await versionAt(node, randomUUID())).toBe('ADAPTER_NOT_FOUND');
+  });
+
+  test('so are many at once', async () => {
+    const users = [await known(1), await known(2), randomUUID()];
+    const node = await reading({ memory: false });
+    const corrupt: string[] = [];
+    node.on('corrupt', ({ reason }) => corrupt.push(reason));
+    await withoutPrimary(node);
+    const found = await node.loadAdapters(users.map((userId) => ({ userId })));
+    expect(found).toMatchObject([{ userId: users[0] }, { userId: users[1] }, undefined]);
+    expect(corrupt).toEqual([]);
   });
 
   test('staleIfErrorMs: 0 forbids that, too', async () => {
@@ -361,6 +416,76 @@ describe('a standby of a standby that was promoted, while the primary lives on',
     expect(await versionAt(node, userId)).toBe(2);
     expect(replicaOf(node)).toMatchObject({ state: 'behind', loads: 0 });
   });
+});
+
+test('the primary is another one than the change feed listens to: standbys of either do not count', async () => {
+  const userId = await known();
+  const promoted = await replication.standby();
+  const address = await startProxy(primary.server.port);
+  const node = await LoRAStorage.open({
+    postgres: { primary: address.url(primary.url), direct: primary.url, replicas: [standby.url] },
+    redis: false,
+    memory: false,
+    maxStalenessMs: 60_000,
+  });
+  opened.push(node);
+  await inRotation(node);
+  // A failover that leaves the old primary alive: the address is moved, and the change feed does not notice.
+  await promoted.promote();
+  address.moveTo(promoted.server.port);
+  await waitFor(async () => (await looked(node)).state === 'behind');
+  const successor = await open({ primary: promoted.url, replicas: [] });
+  await successor.saveAdapter(smallAdapter(userId, 2));
+  expect(await versionAt(node, userId)).toBe(2);
+  await node.close();
+  await Promise.all([successor.close(), address.close()]);
+  await promoted.stop();
+});
+
+test('a mark is a position in the log, whatever becomes of the row that it was left in', async () => {
+  await primary.sql('select lora_store_mark()');
+  await primary.sql('update lora_store_primary set mark = mark + 1');
+  const [before] = await primary.sql('select mark from lora_store_primary');
+  await primary.sql('delete from lora_store_primary');
+  const [after] = await primary.sql(
+    'select lora_store_mark() as mark, pg_wal_lsn_diff(pg_current_wal_insert_lsn(), $1) as log',
+    ['0/0'],
+  );
+  expect(Number(after?.mark)).toBeGreaterThan(Number(before?.mark));
+  expect(Number(after?.mark)).toBeLessThan(Number(after?.log));
+});
+
+test('a mark that could not be left is left later, on the same connection', async () => {
+  const node = await reading();
+  await primary.sql('alter function lora_store_mark() rename to lora_store_unmarked');
+  await primary.sql(
+    `select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'lora-store change feed'`,
+  );
+  await waitFor(() => node.cacheStats().changeFeed.reconnects === 1 && node.cacheStats().changeFeed.live);
+  expect((await looked(node)).state).toBe('behind');
+  await primary.sql('alter function lora_store_unmarked() rename to lora_store_mark');
+  await inRotation(node);
+  expect(node.cacheStats().changeFeed.reconnects).toBe(1);
+});
+
+test('a standby that has replayed a lock and stands still leaves rotation, and returns', async () => {
+  const userId = await known();
+  const node = await open({}, { memory: false, postgresTimeoutMs: 3000 });
+  await inRotation(node);
+  const locker = new pg.Client({ connectionString: primary.url });
+  await locker.connect();
+  await locker.query('begin; lock table lora_adapter_heads in access exclusive mode');
+  await waitFor(async () => {
+    const [row] = await standby.sql(`select from pg_locks where relation = 'lora_adapter_heads'::regclass and granted`);
+    return row;
+  });
+  await standby.pauseReplay();
+  await locker.query('commit');
+  await locker.end();
+  expect(await versionAt(node, userId)).toBe(1);
+  await waitFor(async () => (await looked(node)).state === 'down');
+  await standby.resumeReplay();
+  await inRotation(node);
 });
 
 test('a copy of the database on the same server is not believed', async () => {
@@ -468,6 +593,16 @@ test('who may not leave a mark does not open with replicas, and hears why', asyn
   const url = primary.url.replace(/\/\/[^@]*@/, '//unsigned:unsigned@');
   await expect(open({ primary: url })).rejects.toThrow(/42501.*lora_store_mark.*docs\/sql\/grants\.sql/);
   expect(await versionAt(await open({ primary: url, replicas: [] }), randomUUID())).toBe('ADAPTER_NOT_FOUND');
+});
+
+test('a database whose heads sign nothing does not open with replicas, and says what to do', async () => {
+  await primary.sql('alter table lora_adapter_heads disable trigger lora_adapter_heads_sign');
+  const opening = open();
+  await expect(opening).rejects.toMatchObject({ code: 'SCHEMA_OUT_OF_DATE' });
+  await expect(opening).rejects.toThrow(/enable trigger lora_adapter_heads_sign/);
+  await (await writer()).close();
+  await primary.sql('alter table lora_adapter_heads enable trigger lora_adapter_heads_sign');
+  await reading();
 });
 
 test('a database without migration 005 does not open with replicas, and says what to run', async () => {

@@ -30,6 +30,8 @@ export interface FaultProxy {
    * middle of a row, say. New connections are spared.
    */
   cutAfter(bytes: number): void;
+  /** Another server from now on: every connection ends, and new ones lead there. */
+  moveTo(port: number): void;
   /** Forwards again. A connection that has lost a byte stays mute for good: nothing can continue its stream. */
   heal(): void;
   /** Ends all connections and the proxy. */
@@ -51,12 +53,13 @@ interface State {
 export async function startProxy(targetPort: number, targetHost = '127.0.0.1'): Promise<FaultProxy> {
   const state: State = { fault: 'none', delayMs: 0, lostBytes: 0, held: undefined, release: () => undefined };
   const links = new Set<Link>();
+  let target = targetPort;
   const server = createServer((client) => {
     if (state.fault === 'cut') {
       client.resetAndDestroy();
       return;
     }
-    const link = new Link(client, targetPort, targetHost, state);
+    const link = new Link(client, target, targetHost, state);
     links.add(link);
     client.once('close', () => links.delete(link));
   });
@@ -94,6 +97,10 @@ export async function startProxy(targetPort: number, targetHost = '127.0.0.1'): 
     },
     cutAfter(bytes) {
       for (const link of links) link.cutAfter(bytes);
+    },
+    moveTo(to) {
+      target = to;
+      cutAll();
     },
     heal() {
       state.fault = 'none';
