@@ -12,7 +12,7 @@ import type { LocalSide } from '../harness/side.js';
 import type { Constants } from './constants.js';
 import { drawn, type Population } from './population.js';
 import { untilInRedis } from './redis.js';
-import { stretch } from './stretch.js';
+import { stretch, tell } from './stretch.js';
 import { postgresUsage } from './usage.js';
 
 /** Of the storages: long enough that a busy machine turns no hit into a load of Postgres. The path is the same. */
@@ -105,16 +105,11 @@ async function postgresCpu(
   bench.doing(`${group}: CPU of loads from Postgres`);
   const next = takingTurns(drawn(of.users, 'uniform', DRAWS, 7), (user) => storage.loadAdapter(user));
   const usage = await postgresUsage(of.url);
-  const { samples, perSecond, nodeUs } = await stretch(AT_ONCE, 2 * seconds, next);
+  const measured = await stretch(AT_ONCE, 2 * seconds, next);
   const used = await usage();
-  bench.side({
-    group: `${group}: ${AT_ONCE} at once`,
-    name: 'Postgres, uniform',
-    latency: samples.distribution(),
-    perSecond,
-  });
-  if (used === undefined) return { postgresLoadNodeUs: nodeUs };
-  return { postgresLoadNodeUs: nodeUs, postgresLoadPostgresUs: used.cpuMicroseconds / samples.count };
+  tell(bench, `${group}: ${AT_ONCE} at once`, 'Postgres, uniform', measured);
+  if (used === undefined) return { postgresLoadNodeUs: measured.nodeUs };
+  return { postgresLoadNodeUs: measured.nodeUs, postgresLoadPostgresUs: used.cpuMicroseconds / measured.samples.count };
 }
 
 async function redisCpu(
@@ -129,15 +124,10 @@ async function redisCpu(
   try {
     const next = takingTurns(drawn(plan.inRedis, 'uniform', DRAWS, 7), (user) => storage.loadAdapter(user));
     const before = await cpuOf(redis);
-    const { samples, perSecond, nodeUs } = await stretch(AT_ONCE, 2 * seconds, next);
+    const measured = await stretch(AT_ONCE, 2 * seconds, next);
     const used = (await cpuOf(redis)) - before;
-    bench.side({
-      group: `${group}: ${AT_ONCE} at once`,
-      name: 'Redis, uniform',
-      latency: samples.distribution(),
-      perSecond,
-    });
-    return { redisHitNodeUs: nodeUs, redisHitRedisUs: used / samples.count };
+    tell(bench, `${group}: ${AT_ONCE} at once`, 'Redis, uniform', measured);
+    return { redisHitNodeUs: measured.nodeUs, redisHitRedisUs: used / measured.samples.count };
   } finally {
     redis.disconnect();
   }
@@ -165,16 +155,11 @@ async function fromDisk(
   }
   const next = takingTurns(drawn(of.users, 'uniform', DRAWS, 8), (user) => storage.loadAdapter(user));
   const usage = await postgresUsage(of.url);
-  const { samples, perSecond } = await stretch(1, 2 * seconds, next);
+  const measured = await stretch(1, 2 * seconds, next);
   const used = await usage();
-  bench.side({
-    group: `${group}: a load, one at a time`,
-    name: 'Postgres, uniform, from the disk',
-    latency: samples.distribution(),
-    perSecond,
-  });
+  tell(bench, `${group}: a load, one at a time`, 'Postgres, uniform, from the disk', measured);
   if (used === undefined) return {};
-  return { diskBytesPerLoad: used.diskBytes / samples.count };
+  return { diskBytesPerLoad: used.diskBytes / measured.samples.count };
 }
 
 /** Or why they could not be forgotten. dd of GNU does it without a right of its own; what is dirty stays. */

@@ -6,7 +6,7 @@ import type { Bench } from '../harness/bench.js';
 import { withClient } from '../harness/population.js';
 import { PATIENCE } from './loads.js';
 import { drawn, type Population } from './population.js';
-import { type Stretch, stretch } from './stretch.js';
+import { type Stretch, stretch, tell } from './stretch.js';
 import { postgresUsage } from './usage.js';
 
 const WRITERS = [1, 8, 32] as const;
@@ -28,8 +28,7 @@ export interface Saves {
 export async function measureSaves(bench: Bench, of: Population, seconds: number): Promise<Saves> {
   const storage = await openSaver(of);
   const group = `${of.name}, ${of.users.toLocaleString('en-US')} users: a save, uniform`;
-  const side = (name: string, { samples, perSecond }: Stretch) =>
-    bench.side({ group, name, latency: samples.distribution(), perSecond });
+  const side = (name: string, measured: Stretch) => tell(bench, group, name, measured);
   try {
     const save = saverOf(of, storage);
     await stretch(MOST, seconds / 4, save);

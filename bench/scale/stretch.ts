@@ -1,4 +1,5 @@
 /** Callers who ask again when they were answered, for so many seconds; what each call took, and what it cost this process. */
+import type { Bench } from '../harness/bench.js';
 import { Samples } from '../harness/samples.js';
 
 export interface Stretch {
@@ -27,4 +28,8 @@ export async function stretch(callers: number, seconds: number, call: () => Prom
     perSecond: (1000 * samples.count) / (performance.now() - began),
     nodeUs: (user + system) / samples.count,
   };
+}
+
+export function tell(bench: Bench, group: string, name: string, { samples, perSecond }: Stretch): void {
+  bench.side({ group, name, latency: samples.distribution(), perSecond });
 }
