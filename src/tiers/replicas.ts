@@ -46,12 +46,16 @@ export class Replicas {
     return this.#elsewhere ? undefined : this.#first(({ state }) => state === 'up');
   }
 
-  /** The primary is away: what one that answers at least shows of these, by key, in one question. */
+  /** The primary is away: what the first that answers at least shows of these, by key, in one question to each. */
   async shown(keys: readonly Key[]): Promise<ReadonlyMap<string, Entry>> {
-    if (this.#elsewhere) return new Map();
-    const replica = this.next() ?? this.#first(({ state }) => state === 'behind');
-    const answers = (await replica?.load(keys, [])) ?? [];
-    return new Map(keys.flatMap((key, i) => (answers[i] === undefined ? [] : [[key.id, answers[i]] as const])));
+    const first = this.next() ?? this.#first(({ state }) => state === 'behind');
+    const others = this.#all.filter((replica) => replica !== first && replica.state !== 'down');
+    for (const replica of this.#elsewhere || first === undefined ? [] : [first, ...others]) {
+      const answers = await replica.load(keys, []);
+      const shown = keys.flatMap((key, i) => (answers[i] === undefined ? [] : [[key.id, answers[i]] as const]));
+      if (shown.length > 0) return new Map(shown);
+    }
+    return new Map();
   }
 
   #first(wanted: (replica: Replica) => boolean): Replica | undefined {

@@ -359,6 +359,22 @@ describe('while the primary is away', () => {
     expect(corrupt).toEqual([]);
   });
 
+  test('and of two the one that answers', async () => {
+    const cold = await known();
+    const proxy = await startProxy(standby.server.port);
+    const node = await open(
+      { replicas: [proxy.url(standby.url), standby.url] },
+      { memory: false, postgresTimeoutMs: 3000, maxStalenessMs: 60_000 },
+    );
+    await inRotation(node);
+    await withoutPrimary(node);
+    await waitFor(async () => (await node.health()).replicas?.every((state) => state === 'behind'));
+    // One of the two is asked first for each: nobody has looked since.
+    proxy.mute();
+    for (let i = 0; i < 2; i++) expect(await node.loadAdapterInfo(cold)).toMatchObject({ version: 1, stale: true });
+    await proxy.close();
+  });
+
   test('staleIfErrorMs: 0 forbids that, too', async () => {
     const cold = await known();
     const node = await reading({ memory: false, staleIfErrorMs: 0 });
