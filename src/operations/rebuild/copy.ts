@@ -10,7 +10,7 @@ import type { Session } from '../../postgres/database.js';
 import { batches } from '../batches.js';
 import { retrying } from '../retrying.js';
 import type { VersionKey } from '../version-file.js';
-import { notePlace, type Standing } from './bookkeeping.js';
+import { fenced, notePlace, type Standing } from './bookkeeping.js';
 import type { BriefLocks } from './brief-lock.js';
 import { columnsOf } from './mirror.js';
 import { KEY, once, type Site } from './site.js';
@@ -54,11 +54,12 @@ export async function copyRows(
     signal.throwIfAborted();
     rows += batch.length;
     for (let left = batch; left.length > 0; ) {
-      left = await retrying(site.tables, async (session) => {
+      const work = async (session: Session) => {
         const held = await copy(session, left);
         if (held.length === 0) await notePlace(session, site, keyOf(batch.at(-1) as KeyRow), rows);
         return held;
-      });
+      };
+      left = await retrying(site.tables, fenced(site, work));
       if (left.length > 0) await waitFor(site, patience, left[0] as KeyRow);
       signal.throwIfAborted();
     }

@@ -4,12 +4,13 @@
  */
 import type pg from 'pg';
 import { LoRAStorageError } from '../../errors.js';
+import type { Session } from '../../postgres/database.js';
 import { connect } from '../../postgres/lone-client.js';
 import { leadsToPooler } from '../../postgres/pooler.js';
 import { readFailure } from '../../tiers/postgres-errors.js';
 import { ESTIMATED_ROWS } from '../statements/whole-tables.js';
 import type { Tables } from '../tables.js';
-import { beginStanding, enterPhase, readStanding, type Standing } from './bookkeeping.js';
+import { beginStanding, enterPhase, fenced, readStanding, type Standing, takeOver } from './bookkeeping.js';
 import { BriefLocks } from './brief-lock.js';
 import { compareRows } from './compare.js';
 import { copyRows } from './copy.js';
@@ -66,14 +67,16 @@ export async function rebuild(tables: Tables, target: Shape, options: RebuildOpt
 
     if (standing === undefined || standing.phase === 'build') {
       signal.throwIfAborted();
-      await tables.transaction((session) => beginStanding(session, site, target));
+      const before = standing;
+      await tables.transaction((session) => beginStanding(session, site, target, before));
       await buildNext(site, target, signal);
       // Locks in the order of every writer: users, then the bodies.
-      await locks.take(async (session) => {
+      const mirrored = async (session: Session) => {
         await addForeignKeys(session, site);
         await startMirror(session, site);
         await enterPhase(session, site, 'copy');
-      });
+      };
+      await locks.take(fenced(site, mirrored, 'build'));
       standing = { target, phase: 'copy', rows: 0 };
     }
     const about = Math.max(0, (await tables.rows<[number]>(ESTIMATED_ROWS, []))[0]?.[0] ?? 0);
@@ -89,7 +92,7 @@ export async function rebuild(tables: Tables, target: Shape, options: RebuildOpt
     signal.throwIfAborted();
     // The planner knows nothing of a table that nobody has counted.
     await tables.rows(once(`analyze ${site.next}`), []);
-    while (!(await locks.take((session) => swap(session, site, target)))) {
+    while (!(await locks.take(fenced(site, (session) => swap(session, site, target), 'compare')))) {
       await outwaitOldSnapshots(site, locks, keeper, options);
     }
     await dropReplaced(site, locks);
@@ -121,7 +124,9 @@ async function alone<T>(tables: Tables, work: (site: Site, keeper: pg.ClientBase
     }
     const { rows } = await keeper.query<{ mine: boolean }>(`select pg_try_advisory_lock(${LOCK}) as mine`);
     if (!rows[0]?.mine) throw new LoRAStorageError('another process is at work on this: wait for its end');
-    return await work(await siteOf(tables), keeper);
+    const site = await siteOf(tables);
+    await takeOver(site);
+    return await work(site, keeper);
   } catch (error) {
     throw readFailure(error);
   } finally {

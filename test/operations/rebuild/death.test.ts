@@ -3,7 +3,7 @@ import { expect, test } from 'vitest';
 import { cancelRebuild } from '../../../src/operations/rebuild/rebuild.js';
 import type { Tables } from '../../../src/operations/tables.js';
 import { user } from '../../cli/archives.js';
-import { FOUR, headsAreTrue, into, PLAIN, type Place, rowsOf, usePlaces } from './support.js';
+import { FOUR, headsAreTrue, into, meeting, PLAIN, type Place, rowsOf, usePlaces } from './support.js';
 
 const place = usePlaces();
 
@@ -142,3 +142,34 @@ test('a difference between the tables is named, and the live one stays in use', 
     expect(await cancelRebuild(db.tables, { signal: new AbortController().signal, patienceMs: 20_000 })).toBe(true);
   }
 });
+
+/** A statement of each phase, none in a transaction that has begun, and how often it is sent before that. */
+test.each([
+  ['the build', /reltuples/, 0, 3],
+  ['the copy', /octet_length\(weights\) from/, 0, 3],
+  ['the comparison', /octet_length\(weights\) from/, 2, 3],
+  ['the swap', /^analyze/, 0, 3],
+  // The second one is as far as a swap itself: it is another one all the same.
+  ['the swap of what is another, and as far', /^analyze/, 0, 6],
+])(
+  'in %s, whoever has lost his session without a word does nothing more to what another one began',
+  async (_, at, times, transactions) => {
+    const db = await place();
+    const rows = await rowsOf(db);
+    const tables = meeting(db.tables, ...Array.from({ length: times }, () => ({ at })), {
+      at,
+      async before() {
+        await db.sql(
+          `select pg_terminate_backend(pid, 10000) from pg_locks where locktype = 'advisory' and database = (
+           select oid from pg_database where datname = current_database())`,
+        );
+        expect(await cancelRebuild(db.tables, { signal: new AbortController().signal, patienceMs: 20_000 })).toBe(true);
+        await expect(into(dyingAfter(db.tables, transactions).tables, FOUR)).rejects.toThrow('killed');
+      },
+    });
+    await expect(into(tables, FOUR)).rejects.toThrow('another process has taken this over');
+    expect(await rowsOf(db)).toEqual(rows);
+    expect(await into(db.tables, FOUR)).toMatchObject({ rows: 18 });
+    expect(await rowsOf(db)).toEqual(rows);
+  },
+);
