@@ -5,7 +5,7 @@
 import { LoRAStorageError } from '../../errors.js';
 import type { Session } from '../../postgres/database.js';
 import { DOUBTS, enterPhase } from './bookkeeping.js';
-import { stopMirror } from './mirror.js';
+import { refuseUnmirrored, stopMirror } from './mirror.js';
 import { copyRights, indexesOf } from './next-table.js';
 import { refuseObstacles } from './obstacles.js';
 import type { Shape } from './shape.js';
@@ -20,6 +20,7 @@ export async function swap(session: Session, site: Site, target: Shape): Promise
   if (doubts > 0) return false;
   await refuseObstacles(session);
   await refuseAltered(session, site);
+  await refuseUnmirrored(session, site);
   await copyRights(session, site);
 
   const triggers = await session.rows<[definition: string, name: string, always: boolean]>(

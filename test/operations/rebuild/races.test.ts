@@ -166,6 +166,41 @@ test.each([
   }
 });
 
+test.each([
+  [PLAIN, FOUR],
+  [FOUR, PLAIN],
+])('what a subscription applies, which fires no ordinary trigger, is in both: from %j', async (from, target) => {
+  for (const [write, rows] of [
+    [ADDED, 19],
+    [DELETED, 17],
+    ['truncate lora_adapters', 0],
+  ] as const) {
+    const db = await place();
+    await into(db.tables, from);
+    const applied = () => db.sql(`set session_replication_role = replica; ${write}; reset session_replication_role`);
+    await into(meeting(db.tables, { at: ANALYZE, before: applied }), target);
+    expect([write, (await rowsOf(db)).length]).toEqual([write, rows]);
+  }
+});
+
+test.each([
+  ['disabled', 'alter table TABLE disable trigger lora_store_rebuild_mirror', 'lora_adapters'],
+  ['disabled on a partition', 'alter table TABLE disable trigger lora_store_rebuild_mirror', 'lora_adapters_h4_2'],
+  ['disabled, and enabled again', 'alter table TABLE disable trigger all, enable trigger all', 'lora_adapters'],
+  ['dropped', 'drop trigger lora_store_rebuild_mirror on TABLE', 'lora_adapters'],
+  ['dropped for truncate', 'drop trigger lora_store_rebuild_mirror_truncate on TABLE', 'lora_adapters_h4_2'],
+])('a mirror that somebody has %s ends it before the swap', async (_, meddle, table) => {
+  const db = await place();
+  await into(db.tables, FOUR);
+  const tables = meeting(db.tables, { at: ANALYZE, before: () => db.sql(meddle.replace('TABLE', table)) });
+  await expect(into(tables, PLAIN)).rejects.toThrow(
+    /dropped a trigger on lora_adapters\w* that writes to both .*--cancel/,
+  );
+  expect(await db.sql(`select relkind::text from pg_class where oid = 'lora_adapters'::regclass`)).toEqual([
+    { relkind: 'p' },
+  ]);
+});
+
 test('writes that name a partition are in the plain table, too', async () => {
   const db = await place();
   await into(db.tables, FOUR);
