@@ -72,6 +72,7 @@ export async function rebuild(tables: Tables, target: Shape, options: RebuildOpt
       await buildNext(site, target, signal);
       // Locks in the order of every writer: users, then the bodies.
       const mirrored = async (session: Session) => {
+        await locks.outvacuum(session, site.live);
         await addForeignKeys(session, site);
         await startMirror(session, site);
         await enterPhase(session, site, 'copy');
@@ -92,7 +93,7 @@ export async function rebuild(tables: Tables, target: Shape, options: RebuildOpt
     signal.throwIfAborted();
     // The planner knows nothing of a table that nobody has counted.
     await tables.rows(once(`analyze ${site.next}`), []);
-    while (!(await locks.take(fenced(site, (session) => swap(session, site, target), 'compare')))) {
+    while (!(await locks.take(fenced(site, (session) => swap(session, site, locks, target), 'compare')))) {
       await outwaitOldSnapshots(site, locks, keeper, options);
     }
     await dropReplaced(site, locks);

@@ -5,6 +5,7 @@
 import { LoRAStorageError } from '../../errors.js';
 import type { Session } from '../../postgres/database.js';
 import { DOUBTS, enterPhase } from './bookkeeping.js';
+import type { BriefLocks } from './brief-lock.js';
 import { refuseUnmirrored, stopMirror } from './mirror.js';
 import { copyRights, indexesOf } from './next-table.js';
 import { refuseObstacles } from './obstacles.js';
@@ -12,8 +13,9 @@ import type { Shape } from './shape.js';
 import { obey, once, runAll, type Site } from './site.js';
 
 /** False: a row has come into doubt meanwhile, and nothing was done. */
-export async function swap(session: Session, site: Site, target: Shape): Promise<boolean> {
+export async function swap(session: Session, site: Site, locks: BriefLocks, target: Shape): Promise<boolean> {
   const { schema, live, next } = site;
+  await locks.outvacuum(session, live, next);
   // Of a partitioned table, this locks its partitions, too.
   await session.rows(once(`lock table ${live}, ${next} in access exclusive mode`), []);
   const [[doubts] = [0]] = await session.rows<[number]>(once(`select count(*) from ${schema}.${DOUBTS}`), []);

@@ -1,6 +1,8 @@
 /** A rebuild and those who write meanwhile, interleaving by interleaving. What is in the new table in the end is what is in the old one. */
 import type pg from 'pg';
 import { expect, test } from 'vitest';
+import { once } from '../../../src/operations/rebuild/site.js';
+import type { Session } from '../../../src/postgres/database.js';
 import { user } from '../../cli/archives.js';
 import { waitFor } from '../../support/wait.js';
 import { FOUR, headsAreTrue, into, meeting, PLAIN, type Place, rowsOf, usePlaces } from './support.js';
@@ -285,5 +287,63 @@ test('a table that is never free is said to be so, by whom, and stays as it was'
   // Nobody queues behind the swap while it is not asking.
   await db.sql('select from lora_adapters limit 1');
   await holder.query('commit');
+  expect(await into(db.tables, FOUR)).toMatchObject({ rows: 18 });
+});
+
+test.each([
+  ['the mirror', /^lock table public\.lora_adapters in share update/],
+  ['the swap', /^lock table public\.lora_adapters, public\.lora_adapters_next in share update/],
+])('%s waits for a vacuum, until autovacuum gives way, with a lock that loads and saves pass', async (_, at) => {
+  const db = await place();
+  const vacuum = await db.session();
+  let ended: Promise<unknown> = Promise.resolve();
+  const timeouts: unknown[] = [];
+  const ask = async (session: Session) =>
+    timeouts.push(...(await session.rows(once(`select current_setting('lock_timeout')`), [])));
+  const tables = meeting(
+    db.tables,
+    {
+      at,
+      async before(session) {
+        await ask(session);
+        // The lock that a vacuum holds.
+        await vacuum.query('begin; lock table lora_adapters in share update exclusive mode');
+        ended = someoneWaits(db).then(async () => {
+          await db.sql(ADDED);
+          await db.sql('select from lora_adapters');
+          await vacuum.query('commit');
+        });
+      },
+    },
+    { at: at.source.includes('next') ? /access exclusive mode$/ : /contype = 'f'/, before: ask },
+  );
+  expect(await into(tables, FOUR)).toMatchObject({ changed: true });
+  await ended;
+  expect(await db.sql('show deadlock_timeout')).toEqual([{ deadlock_timeout: '1s' }]);
+  expect(timeouts).toEqual([['2s'], ['200ms']]);
+  expect(await rowsOf(db)).toHaveLength(19);
+});
+
+test('a VACUUM that goes on for too long is called one', async () => {
+  const db = await place();
+  const [reader, vacuum] = [await db.session(), await db.session()];
+  let ended: Promise<unknown> = Promise.resolve();
+  const tables = meeting(db.tables, {
+    at: ANALYZE,
+    async before() {
+      // A cursor that stands on a page, which the vacuum has to have for itself.
+      await reader.query('begin; declare standing cursor for select from lora_adapters; fetch from standing');
+      ended = vacuum.query('vacuum (freeze) lora_adapters');
+      await waitFor(
+        async () => (await db.sql(`select from pg_stat_activity where wait_event = 'BufferPin'`)).length > 0,
+        {
+          what: 'a vacuum that waits for a page',
+        },
+      );
+    },
+  });
+  await expect(into(tables, FOUR, { patienceMs: 0 })).rejects.toThrow(/not free .*process \d+ \(a VACUUM\)/);
+  await reader.query('commit');
+  await ended;
   expect(await into(db.tables, FOUR)).toMatchObject({ rows: 18 });
 });
