@@ -121,7 +121,8 @@ async function createFunctions(session: Session, site: Site): Promise<void> {
       $body$`),
     [],
   );
-  // What was truncated is what is there no more: the whole table, or a partition of it.
+  // What was truncated is what is there no more: the whole table, or a partition of it. Through an older snapshot nobody can
+  // tell: what was copied since is not seen, and stays.
   await session.rows(
     once(`create or replace function ${schema}.${MIRROR}_truncate() returns trigger
       language plpgsql security definer
@@ -129,6 +130,9 @@ async function createFunctions(session: Session, site: Site): Promise<void> {
       set jit = off
       as $body$
       begin
+        if current_setting('transaction_isolation') in ('repeatable read', 'serializable') then
+          raise exception 'truncate at READ COMMITTED while lora_adapters is rebuilt' using errcode = '0A000';
+        end if;
         delete from ${next} as n where not exists (
           select from ${live} as a
           where a.user_id = n.user_id and a.adapter_name = n.adapter_name and a.version = n.version);

@@ -168,6 +168,33 @@ test.each([
   }
 });
 
+test.each(['lora_adapters', 'lora_adapters_h4_2'])(
+  'TRUNCATE of %s through an older snapshot is refused',
+  async (table) => {
+    const db = await place();
+    await into(db.tables, FOUR);
+    const stranger = await db.session();
+    let refused: unknown;
+    const tables = meeting(
+      db.tables,
+      // 1. Its snapshot is taken. 2. All is copied. 3. It would empty the table, and see no copy.
+      { at: COPY, before: () => stranger.query('begin isolation level repeatable read; select from users limit 1') },
+      {
+        at: /pg_blocking_pids\(\$1/,
+        async before() {
+          refused = await stranger.query(`truncate ${table}; commit`).catch((error) => error);
+          await stranger.query('rollback');
+        },
+      },
+    );
+    expect(await into(tables, PLAIN)).toMatchObject({ rows: 18 });
+    expect(refused).toMatchObject({
+      code: '0A000',
+      message: 'truncate at READ COMMITTED while lora_adapters is rebuilt',
+    });
+  },
+);
+
 test.each([
   [PLAIN, FOUR],
   [FOUR, PLAIN],
