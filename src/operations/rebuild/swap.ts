@@ -32,6 +32,7 @@ export async function swap(session: Session, site: Site, locks: BriefLocks, targ
   );
   await stopMirror(session, site);
   await putAside(session, site);
+  await dropHoldingKeys(session, site);
   await runAll(session, [
     `alter table ${next} rename to lora_adapters`,
     ...indexesOf(target).map(({ during, after }) => `alter index ${schema}.${during} rename to ${after}`),
@@ -53,6 +54,18 @@ async function putAside(session: Session, { schema, live, replaced }: Site): Pro
      from pg_catalog.pg_inherits i join pg_catalog.pg_class c on c.oid = i.inhrelid where i.inhparent = '${live}'::regclass
      union all
      select 'alter table ${live} rename to ${replaced.slice(schema.length + 1)}'`,
+  );
+}
+
+/**
+ * Of foreign keys, those by which rows that nobody sees any more would keep their users from being deleted, until the old table is
+ * dropped. The ordinary one, ON DELETE CASCADE, stays until then: dropping it locks `users`.
+ */
+async function dropHoldingKeys(session: Session, { replaced }: Site): Promise<void> {
+  await obey(
+    session,
+    `select format('alter table ${replaced} drop constraint %I', conname) from pg_catalog.pg_constraint
+     where conrelid = '${replaced}'::regclass and contype = 'f' and confdeltype <> 'c'`,
   );
 }
 

@@ -374,3 +374,25 @@ test('a VACUUM that goes on for too long is called one', async () => {
   await ended;
   expect(await into(db.tables, FOUR)).toMatchObject({ rows: 18 });
 });
+
+test.each([
+  [PLAIN, FOUR],
+  [FOUR, PLAIN],
+])(
+  'a user is deleted between the swap and the drop, by a foreign key that does not cascade: from %j',
+  async (from, target) => {
+    const db = await place();
+    await db.sql(
+      `alter table lora_adapters drop constraint lora_adapters_user_id_fkey, add foreign key (user_id) references users`,
+    );
+    await into(db.tables, from);
+    const service = `delete from lora_adapters where user_id = '${user(2)}'; delete from users where id = '${user(2)}'`;
+    const tables = meeting(db.tables, {
+      at: /to_regclass\('.*_replaced'\) is not null/,
+      before: () => db.sql(service),
+    });
+    await into(tables, target);
+    expect(await rowsOf(db)).toHaveLength(15);
+    expect(await headsAreTrue(db)).toEqual([]);
+  },
+);
