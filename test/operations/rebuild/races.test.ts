@@ -396,3 +396,16 @@ test.each([
     expect(await headsAreTrue(db)).toEqual([]);
   },
 );
+
+test('one id of two users, which no plain table can have, is named', async () => {
+  const db = await place();
+  await into(db.tables, FOUR);
+  const [one] = await db.sql<{ id: string }>(
+    `select id from lora_adapters where user_id = '${user(1)}' and version = 1`,
+  );
+  await db.sql(`update lora_adapters set id = $1 where user_id = '${user(2)}' and version = 1`, [one?.id]);
+  await expect(into(db.tables, PLAIN)).rejects.toThrow(
+    new RegExp(`two rows of lora_adapters have one id.*${one?.id}.*--cancel`),
+  );
+  expect(await rowsOf(db)).toHaveLength(18);
+});
