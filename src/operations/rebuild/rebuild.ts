@@ -22,7 +22,7 @@ import { outwaitOldSnapshots } from './old-snapshots.js';
 import { dropNext, dropReplaced } from './remains.js';
 import { commandFor, readShape, type Shape, shapeInWords } from './shape.js';
 import { once, type Site, siteOf } from './site.js';
-import { swap } from './swap.js';
+import { refuseAltered, swap } from './swap.js';
 
 export interface RebuildOptions {
   readonly signal: AbortSignal;
@@ -80,6 +80,8 @@ export async function rebuild(tables: Tables, target: Shape, options: RebuildOpt
       await locks.take(fenced(site, mirrored, 'build'));
       standing = { target, phase: 'copy', rows: 0 };
     }
+    // Before a statement names a column that one of them has not: that would be taken for a schema of another version.
+    await refuseAltered(tables, site);
     const about = Math.max(0, (await tables.rows<[number]>(ESTIMATED_ROWS, []))[0]?.[0] ?? 0);
     if (standing.phase === 'copy') {
       const rowLocks = new BriefLocks(site, patienceMs, signal);
@@ -89,6 +91,7 @@ export async function rebuild(tables: Tables, target: Shape, options: RebuildOpt
       await tables.transaction((session) => enterPhase(session, site, 'compare'));
       standing = { target, phase: 'compare', rows: 0 };
     }
+    await refuseAltered(tables, site);
     const rows = await compareRows(site, standing, signal, (done) => onProgress?.('compared', done, about));
     signal.throwIfAborted();
     // The planner knows nothing of a table that nobody has counted.

@@ -70,7 +70,7 @@ async function dropHoldingKeys(session: Session, { replaced }: Site): Promise<vo
 }
 
 /** A column that came, went or changed since the new table was made would be lost, or make every load fail. */
-async function refuseAltered(session: Session, { live, next }: Site): Promise<void> {
+export async function refuseAltered(session: Session, { live, next }: Site): Promise<void> {
   const columns = (table: string) => `
     select a.attname, a.atttypid, a.atttypmod, a.attnotnull, a.attstorage, a.attcollation,
       pg_catalog.pg_get_expr(d.adbin, d.adrelid)

@@ -173,3 +173,28 @@ test.each([
     expect(await rowsOf(db)).toEqual(rows);
   },
 );
+
+test.each([
+  ['copy', 4],
+  ['compare', 6],
+])(
+  'altered while nobody was at it, in the phase %s, it is said to be so, and given up',
+  async (phase, transactions) => {
+    const db = await place();
+    await expect(into(dyingAfter(db.tables, transactions).tables, FOUR)).rejects.toThrow('killed');
+    expect(await db.sql('select phase from lora_store_rebuild')).toEqual([{ phase }]);
+    await db.sql('alter table lora_adapters add column mine int');
+    await expect(into(db.tables, FOUR)).rejects.toThrow(/was altered since.*--cancel/);
+    expect(await cancelRebuild(db.tables, { signal: new AbortController().signal, patienceMs: 20_000 })).toBe(true);
+    expect(await into(db.tables, FOUR)).toMatchObject({ rows: 18 });
+  },
+);
+
+test('altered during the copy, it is said to be so before the comparison', async () => {
+  const db = await place();
+  const tables = meeting(db.tables, {
+    at: /pg_blocking_pids/,
+    before: () => db.sql('alter table lora_adapters add column mine int'),
+  });
+  await expect(into(tables, FOUR)).rejects.toThrow(/was altered since.*--cancel/);
+});
