@@ -19,6 +19,8 @@ export class BriefLocks {
   /** From the first lock to the commit, or to giving up: the longest that a call of a node may have waited for us. */
   longestMs = 0;
 
+  #begun = 0;
+
   /** patienceMs: for how long it is asked again. */
   constructor(site: Site, patienceMs: number, signal: AbortSignal) {
     this.#site = site;
@@ -49,33 +51,54 @@ export class BriefLocks {
     }
   }
 
+  /**
+   * As the first lock of a transaction that waits for everybody: a mode that neither loads nor saves wait for, and vacuums do.
+   * An autovacuum gives way to whoever has waited for as long as deadlock_timeout, which a brief lock never does. tables: ours.
+   */
+  async outvacuum(session: Session, ...tables: string[]): Promise<void> {
+    await session.rows(PATIENTLY, []);
+    await session.rows(once(`lock table ${tables.join(', ')} in share update exclusive mode`), []);
+    await session.rows(once(`set local lock_timeout = ${WAIT_MS}`), []);
+    this.#begun = performance.now();
+  }
+
   async #attempt<T>(work: (session: Session) => Promise<T>): Promise<T> {
-    let begun = performance.now();
+    this.#begun = performance.now();
     try {
       return await this.#site.tables.transaction(async (session) => {
         await session.rows(once(`set local lock_timeout = ${WAIT_MS}`), []);
-        begun = performance.now();
+        this.#begun = performance.now();
         return await work(session);
       });
     } finally {
-      this.longestMs = Math.max(this.longestMs, performance.now() - begun);
+      this.longestMs = Math.max(this.longestMs, performance.now() - this.#begun);
     }
   }
 }
+
+/** Within what a statement may take, which the pool has bounded locks by. */
+const PATIENTLY = once(
+  `select pg_catalog.set_config('lock_timeout', least(deadlock.setting::int4 + 1000, nullif(own.reset_val::int4, 0))::text, true)
+   from pg_catalog.pg_settings deadlock, pg_catalog.pg_settings own
+   where deadlock.name = 'deadlock_timeout' and own.name = 'lock_timeout'`,
+);
 
 /** A lock that was not granted in time, or would have been a deadlock. */
 function isRefusal(error: unknown): boolean {
   return ['55P03', '40P01'].includes(sqlState((error as Error).cause) ?? '');
 }
 
-async function holdersOf({ tables, schema }: Site): Promise<string> {
+async function holdersOf({ tables, live, next }: Site): Promise<string> {
   const rows = await tables.rows<[string]>(
-    once(`select distinct 'process ' || l.pid || coalesce(' (' || nullif(a.application_name, '') || ', ' || a.state || ')', '')
+    once(`select distinct 'process ' || l.pid || case
+        when a.backend_type = 'autovacuum worker' then ' (autovacuum)'
+        when exists (select from pg_catalog.pg_stat_progress_vacuum v where v.pid = l.pid) then ' (a VACUUM)'
+        else coalesce(' (' || nullif(a.application_name, '') || ', ' || a.state || ')', '') end
       from pg_catalog.pg_locks l left join pg_catalog.pg_stat_activity a on a.pid = l.pid
       where l.granted and l.pid <> pg_backend_pid() and l.database = (select oid from pg_database where datname = current_database())
         and l.relation in (
-          select '${schema}.lora_adapters'::regclass union all select to_regclass('users')
-          union all select inhrelid from pg_catalog.pg_inherits where inhparent = '${schema}.lora_adapters'::regclass)`),
+          select unnest(array[to_regclass('users'), to_regclass('${live}'), to_regclass('${next}')])
+          union all select inhrelid from pg_catalog.pg_inherits where inhparent in (to_regclass('${live}'), to_regclass('${next}')))`),
     [],
   );
   return rows.length === 0 ? 'somebody' : rows.map(([one]) => one).join(', ');

@@ -4,8 +4,9 @@
  * in neither.
  */
 import { LoRAStorageError } from '../../errors.js';
+import type { Session } from '../../postgres/database.js';
 import type { VersionKey } from '../version-file.js';
-import { notePlace, type Standing } from './bookkeeping.js';
+import { fenced, notePlace, type Standing } from './bookkeeping.js';
 import { type KeyRow, keyBatches, keyOf } from './copy.js';
 import { columnsOf } from './mirror.js';
 import { KEY, once, type Site } from './site.js';
@@ -24,16 +25,22 @@ export async function compareRows(
   for await (const batch of keyBatches(site, standing.after)) {
     signal.throwIfAborted();
     const to = keyOf(batch.at(-1) as KeyRow);
-    rows += await compare(after, to);
-    await site.tables.transaction((session) => notePlace(session, site, to, rows));
+    const from = after;
+    const done = rows;
+    const work = async (session: Session) => {
+      const all = done + (await compare(session, from, to));
+      await notePlace(session, site, to, all);
+      return all;
+    };
+    rows = await site.tables.transaction(fenced(site, work));
     after = to;
     onProgress(rows);
   }
-  return rows + (await compare(after, undefined));
+  return rows + (await site.tables.transaction(fenced(site, (session) => compare(session, after, undefined))));
 }
 
 /** from exclusive, to inclusive; undefined: to the end. Of FIRST, which no row can have, everything is behind. */
-function comparing({ tables, live, next }: Site, columns: readonly string[]) {
+function comparing({ live, next }: Site, columns: readonly string[]) {
   const rest = columns.filter((name) => name !== 'weights').join(', ');
   const side = (table: string) => `
     select ${KEY}, pg_catalog.sha256(weights) as body, pg_catalog.sha256(textsend(row(${rest})::text)) as rest from ${table}
@@ -47,10 +54,10 @@ function comparing({ tables, live, next }: Site, columns: readonly string[]) {
     select (select count(*) from l), (select count(*) from n), (select count(*) from different),
       (select format('%s: ''%s'' version %s of user %s', d.case, d.adapter_name, d.version, d.user_id)
        from different d order by ${KEY} limit 1)`);
-  return async (from: VersionKey, to: VersionKey | undefined): Promise<number> => {
+  return async (session: Session, from: VersionKey, to: VersionKey | undefined): Promise<number> => {
     type Row = [live: number, next: number, different: number, first: string | null];
     const values = [from.userId, from.adapterName, from.version, to?.userId, to?.adapterName, to?.version];
-    const [[count, copied, different, first] = [0, 0, 0, null]] = await tables.rows<Row>(statement, values);
+    const [[count, copied, different, first] = [0, 0, 0, null]] = await session.rows<Row>(statement, values);
     if (different === 0 && count === copied) return count;
     throw new LoRAStorageError(
       `the new table is not what lora_adapters is: ${different} of ${count} rows differ, the first one ${first}. lora_adapters is ` +

@@ -6,11 +6,13 @@
  * somebody else holds is not waited for while anything is held here: it is passed over, waited for with empty hands, and
  * copied then. So no writer is ever in a deadlock with this.
  */
+import pg from 'pg';
+import { LoRAStorageError } from '../../errors.js';
 import type { Session } from '../../postgres/database.js';
 import { batches } from '../batches.js';
 import { retrying } from '../retrying.js';
 import type { VersionKey } from '../version-file.js';
-import { notePlace, type Standing } from './bookkeeping.js';
+import { fenced, notePlace, type Standing } from './bookkeeping.js';
 import type { BriefLocks } from './brief-lock.js';
 import { columnsOf } from './mirror.js';
 import { KEY, once, type Site } from './site.js';
@@ -54,17 +56,29 @@ export async function copyRows(
     signal.throwIfAborted();
     rows += batch.length;
     for (let left = batch; left.length > 0; ) {
-      left = await retrying(site.tables, async (session) => {
+      const work = async (session: Session) => {
         const held = await copy(session, left);
         if (held.length === 0) await notePlace(session, site, keyOf(batch.at(-1) as KeyRow), rows);
         return held;
-      });
+      };
+      left = await retrying(site.tables, fenced(site, work)).catch(sharedId);
       if (left.length > 0) await waitFor(site, patience, left[0] as KeyRow);
       signal.throwIfAborted();
     }
     onProgress(rows);
   }
   return rows;
+}
+
+/** Of one plain table, id is the primary key; of partitions it is one for each user. */
+function sharedId(error: Error): never {
+  const { cause } = error;
+  if (!(cause instanceof pg.DatabaseError) || cause.constraint !== 'lora_adapters_next_pkey') throw error;
+  throw new LoRAStorageError(
+    `two rows of lora_adapters have one id, which one plain table cannot have: ${cause.detail} Give one of them another id, or give this up ` +
+      'with `lora-store partition --cancel`; lora_adapters is as it was',
+    { cause },
+  );
 }
 
 /** Answers with the keys that are there and were not copied, because somebody holds them. */

@@ -7,13 +7,17 @@
  * transaction whose snapshot is older than the copy (REPEATABLE READ) writes the row and cannot see the copy of it. It leaves
  * the key in a table of doubts, which is settled when no such snapshot is left.
  */
+import { LoRAStorageError } from '../../errors.js';
 import type { Session } from '../../postgres/database.js';
 import { DOUBTS } from './bookkeeping.js';
 import { KEY, obey, once, runAll, type Site } from './site.js';
 
 const MIRROR = 'lora_store_rebuild_mirror';
 
-/** Waits for every writer of the live table, and lets none in until it is committed. */
+/**
+ * Waits for every writer of the live table, and lets none in until it is committed. Always: what a subscription applies, or
+ * pg_restore with --disable-triggers, fires no other trigger.
+ */
 export async function startMirror(session: Session, site: Site): Promise<void> {
   const { schema, live } = site;
   await createFunctions(session, site);
@@ -28,6 +32,32 @@ export async function startMirror(session: Session, site: Site): Promise<void> {
      from pg_catalog.pg_class where oid = '${live}'::regclass
        or oid in (select inhrelid from pg_catalog.pg_inherits where inhparent = '${live}'::regclass)`,
   );
+  await obey(
+    session,
+    `select format('alter table %s enable always trigger %I', tgrelid::regclass, tgname) from pg_catalog.pg_trigger
+     where tgname in (${TRIGGERS}) and tgrelid in (${tablesOf(site)})`,
+  );
+}
+
+/** Under a lock that no writer passes. One that was disabled, or dropped, has missed nobody knows what. */
+export async function refuseUnmirrored(session: Session, site: Site): Promise<void> {
+  const [[table] = [null]] = await session.rows<[string | null]>(
+    once(`select min(oid::regclass::text) from (${tablesOf(site)}) as t(oid) where 2 > (
+      select count(*) from pg_catalog.pg_trigger where tgrelid = t.oid and tgname in (${TRIGGERS}) and tgenabled = 'A')`),
+    [],
+  );
+  if (table === null) return;
+  throw new LoRAStorageError(
+    `somebody has disabled or dropped a trigger on ${table} that writes to both tables (${MIRROR}): what was written without it is not ` +
+      'in the new one. Take that away with `lora-store partition --cancel`, and begin again',
+  );
+}
+
+const TRIGGERS = `'${MIRROR}', '${MIRROR}_truncate'`;
+
+/** The live one and its partitions. */
+function tablesOf({ live }: Site): string {
+  return `select '${live}'::regclass::oid union all select inhrelid from pg_catalog.pg_inherits where inhparent = '${live}'::regclass`;
 }
 
 /** Its triggers go with their functions, on whichever table they are. */
@@ -91,7 +121,8 @@ async function createFunctions(session: Session, site: Site): Promise<void> {
       $body$`),
     [],
   );
-  // What was truncated is what is there no more: the whole table, or a partition of it.
+  // What was truncated is what is there no more: the whole table, or a partition of it. Through an older snapshot nobody can
+  // tell: what was copied since is not seen, and stays.
   await session.rows(
     once(`create or replace function ${schema}.${MIRROR}_truncate() returns trigger
       language plpgsql security definer
@@ -99,6 +130,9 @@ async function createFunctions(session: Session, site: Site): Promise<void> {
       set jit = off
       as $body$
       begin
+        if current_setting('transaction_isolation') in ('repeatable read', 'serializable') then
+          raise exception 'truncate at READ COMMITTED while lora_adapters is rebuilt' using errcode = '0A000';
+        end if;
         delete from ${next} as n where not exists (
           select from ${live} as a
           where a.user_id = n.user_id and a.adapter_name = n.adapter_name and a.version = n.version);

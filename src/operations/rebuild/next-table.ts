@@ -3,6 +3,7 @@
  * those of the live table; its indexes are those of its shape. The names it needs are taken only in the swap.
  */
 import type { Session } from '../../postgres/database.js';
+import { fenced } from './bookkeeping.js';
 import { createPartitionTriggers, createSettlePartition } from './head-triggers.js';
 import { partitionName, type Shape } from './shape.js';
 import { obey, once, type Site } from './site.js';
@@ -48,7 +49,7 @@ export function indexesOf({ partitions }: Shape): Index[] {
 export async function buildNext(site: Site, target: Shape, signal: AbortSignal): Promise<void> {
   const { tables, schema, live, next } = site;
   const by = target.partitions === 0 ? '' : ' partition by hash (user_id)';
-  await tables.transaction(async (session) => {
+  const whole = async (session: Session) => {
     const run = (text: string) => session.rows(once(text), []);
     await run(`drop table if exists ${next}`);
     await useTablespaceOf(session);
@@ -66,10 +67,11 @@ export async function buildNext(site: Site, target: Shape, signal: AbortSignal):
       session,
       `select format('comment on table ${next} is %L', pg_catalog.obj_description('${live}'::regclass, 'pg_class'))`,
     );
-  });
+  };
+  await tables.transaction(fenced(site, whole));
   for (let first = 0; first < target.partitions; first += PARTITIONS_AT_ONCE) {
     signal.throwIfAborted();
-    await tables.transaction(async (session) => {
+    const some = async (session: Session) => {
       await useTablespaceOf(session);
       for (let n = first; n < Math.min(target.partitions, first + PARTITIONS_AT_ONCE); n++) {
         const partition = `${schema}.${partitionName(target, n)}`;
@@ -79,7 +81,8 @@ export async function buildNext(site: Site, target: Shape, signal: AbortSignal):
         await revokeDefaults(session, partition);
         await createPartitionTriggers(session, site, partition);
       }
-    });
+    };
+    await tables.transaction(fenced(site, some));
   }
 }
 

@@ -70,6 +70,13 @@ const OBSTACLES = once(`
       or classid = 'pg_trigger'::regclass and exists (
         select from pg_catalog.pg_trigger t where t.oid = d.objid and (t.tgisinternal or t.tgparentid <> 0 or t.tgname in (${TRIGGERS}))))
     union
+    -- Of all tables, or all of a schema: nothing depends on that, and subscribers know no table but this one.
+    select 'publication ' || p.pubname || ', which publishes it among all tables, or those of its schema'
+    from pg_catalog.pg_publication_tables p
+    join pg_catalog.pg_publication pub on pub.pubname = p.pubname
+    where to_regclass(format('%I.%I', p.schemaname, p.tablename)) in (select oid from parts)
+      and not exists (select from pg_catalog.pg_publication_rel r where r.prpubid = pub.oid and r.prrelid in (select oid from parts))
+    union
     select pg_catalog.pg_describe_object('pg_class'::regclass, i.indexrelid, 0)
     from pg_catalog.pg_index i
     where i.indrelid = (select oid from me) and i.indexrelid not in (select oid from known)

@@ -6,8 +6,9 @@
 import { setTimeout as pause } from 'node:timers/promises';
 import type pg from 'pg';
 import { StorageUnavailableError } from '../../errors.js';
+import type { Session } from '../../postgres/database.js';
 import { sqlState } from '../../postgres/failure.js';
-import { DOUBTS, TABLE } from './bookkeeping.js';
+import { DOUBTS, fenced, TABLE } from './bookkeeping.js';
 import type { BriefLocks } from './brief-lock.js';
 import { columnsOf } from './mirror.js';
 import { KEY, once, type Site } from './site.js';
@@ -84,12 +85,13 @@ async function settleDoubts(site: Site, locks: BriefLocks): Promise<number> {
   if (left === 0) return 0;
   const columns = (await columnsOf(tables, site)).join(', ');
   const theirs = `(${KEY}) in (select ${KEY} from ${schema}.${DOUBTS})`;
-  await locks.take(async (session) => {
+  const settle = async (session: Session) => {
     await session.rows(once(`lock table ${live} in share row exclusive mode`), []);
     await session.rows(once(`delete from ${next} where ${theirs}`), []);
     await session.rows(once(`insert into ${next} (${columns}) select ${columns} from ${live} where ${theirs}`), []);
     await session.rows(once(`delete from ${schema}.${DOUBTS}`), []);
-  });
+  };
+  await locks.take(fenced(site, settle));
   return left;
 }
 

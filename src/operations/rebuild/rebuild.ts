@@ -4,12 +4,13 @@
  */
 import type pg from 'pg';
 import { LoRAStorageError } from '../../errors.js';
+import type { Session } from '../../postgres/database.js';
 import { connect } from '../../postgres/lone-client.js';
 import { leadsToPooler } from '../../postgres/pooler.js';
 import { readFailure } from '../../tiers/postgres-errors.js';
 import { ESTIMATED_ROWS } from '../statements/whole-tables.js';
 import type { Tables } from '../tables.js';
-import { beginStanding, enterPhase, readStanding, type Standing } from './bookkeeping.js';
+import { beginStanding, enterPhase, fenced, readStanding, type Standing, takeOver } from './bookkeeping.js';
 import { BriefLocks } from './brief-lock.js';
 import { compareRows } from './compare.js';
 import { copyRows } from './copy.js';
@@ -21,7 +22,7 @@ import { outwaitOldSnapshots } from './old-snapshots.js';
 import { dropNext, dropReplaced } from './remains.js';
 import { commandFor, readShape, type Shape, shapeInWords } from './shape.js';
 import { once, type Site, siteOf } from './site.js';
-import { swap } from './swap.js';
+import { refuseAltered, swap } from './swap.js';
 
 export interface RebuildOptions {
   readonly signal: AbortSignal;
@@ -66,16 +67,21 @@ export async function rebuild(tables: Tables, target: Shape, options: RebuildOpt
 
     if (standing === undefined || standing.phase === 'build') {
       signal.throwIfAborted();
-      await tables.transaction((session) => beginStanding(session, site, target));
+      const before = standing;
+      await tables.transaction((session) => beginStanding(session, site, target, before));
       await buildNext(site, target, signal);
       // Locks in the order of every writer: users, then the bodies.
-      await locks.take(async (session) => {
+      const mirrored = async (session: Session) => {
+        await locks.outvacuum(session, site.live);
         await addForeignKeys(session, site);
         await startMirror(session, site);
         await enterPhase(session, site, 'copy');
-      });
+      };
+      await locks.take(fenced(site, mirrored, 'build'));
       standing = { target, phase: 'copy', rows: 0 };
     }
+    // Before a statement names a column that one of them has not: that would be taken for a schema of another version.
+    await refuseAltered(tables, site);
     const about = Math.max(0, (await tables.rows<[number]>(ESTIMATED_ROWS, []))[0]?.[0] ?? 0);
     if (standing.phase === 'copy') {
       const rowLocks = new BriefLocks(site, patienceMs, signal);
@@ -85,11 +91,12 @@ export async function rebuild(tables: Tables, target: Shape, options: RebuildOpt
       await tables.transaction((session) => enterPhase(session, site, 'compare'));
       standing = { target, phase: 'compare', rows: 0 };
     }
+    await refuseAltered(tables, site);
     const rows = await compareRows(site, standing, signal, (done) => onProgress?.('compared', done, about));
     signal.throwIfAborted();
     // The planner knows nothing of a table that nobody has counted.
     await tables.rows(once(`analyze ${site.next}`), []);
-    while (!(await locks.take((session) => swap(session, site, target)))) {
+    while (!(await locks.take(fenced(site, (session) => swap(session, site, locks, target), 'compare')))) {
       await outwaitOldSnapshots(site, locks, keeper, options);
     }
     await dropReplaced(site, locks);
@@ -121,7 +128,9 @@ async function alone<T>(tables: Tables, work: (site: Site, keeper: pg.ClientBase
     }
     const { rows } = await keeper.query<{ mine: boolean }>(`select pg_try_advisory_lock(${LOCK}) as mine`);
     if (!rows[0]?.mine) throw new LoRAStorageError('another process is at work on this: wait for its end');
-    return await work(await siteOf(tables), keeper);
+    const site = await siteOf(tables);
+    await takeOver(site);
+    return await work(site, keeper);
   } catch (error) {
     throw readFailure(error);
   } finally {

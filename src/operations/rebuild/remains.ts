@@ -6,7 +6,7 @@
  * way back to it, since it misses what was written after the swap: the way back is another rebuild.
  */
 import type { Session } from '../../postgres/database.js';
-import { endStanding } from './bookkeeping.js';
+import { endStanding, fenced } from './bookkeeping.js';
 import type { BriefLocks } from './brief-lock.js';
 import { dropSettlePartition } from './head-triggers.js';
 import { stopMirror } from './mirror.js';
@@ -19,26 +19,29 @@ export async function dropReplaced(site: Site, locks: BriefLocks): Promise<void>
 
 /** Gives a rebuild up that has not come to its swap. */
 export async function dropNext(site: Site, locks: BriefLocks): Promise<void> {
-  await locks.take((session) => stopMirror(session, site));
+  await locks.take(fenced(site, (session) => stopMirror(session, site)));
   await dropTable(site, locks, site.next);
   await finish(site);
 }
 
 async function finish(site: Site): Promise<void> {
-  await site.tables.transaction(async (session) => {
+  const work = async (session: Session) => {
     const [[partitioned] = [false]] = await session.rows<[boolean]>(
       once(`select relkind = 'p' from pg_catalog.pg_class where oid = '${site.live}'::regclass`),
       [],
     );
     if (!partitioned) await dropSettlePartition(session, site);
     await endStanding(session, site);
-  });
+  };
+  await site.tables.transaction(fenced(site, work));
 }
 
 /** The foreign key first, and alone: that locks `users`. A partition at a time, since each takes locks until it is committed. */
-async function dropTable({ tables, schema }: Site, locks: BriefLocks, table: string): Promise<void> {
+async function dropTable(site: Site, locks: BriefLocks, table: string): Promise<void> {
+  const { tables, schema } = site;
+  const take = (work: (session: Session) => Promise<unknown>) => locks.take(fenced(site, work));
   if (!(await isThere(tables, table))) return;
-  await locks.take((session) =>
+  await take((session) =>
     obey(
       session,
       `select format('alter table ${table} drop constraint %I', conname) from pg_catalog.pg_constraint
@@ -50,9 +53,8 @@ async function dropTable({ tables, schema }: Site, locks: BriefLocks, table: str
       where i.inhparent = '${table}'::regclass order by 1`),
     [],
   );
-  for (const [partition] of partitions)
-    await locks.take((session) => session.rows(once(`drop table ${partition}`), []));
-  await locks.take((session) => session.rows(once(`drop table ${table}`), []));
+  for (const [partition] of partitions) await take((session) => session.rows(once(`drop table ${partition}`), []));
+  await take((session) => session.rows(once(`drop table ${table}`), []));
 }
 
 async function isThere(session: Session, table: string): Promise<boolean> {

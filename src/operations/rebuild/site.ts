@@ -2,6 +2,7 @@
  * Where a rebuild works: the live table, the one that is made beside it, and the one that was replaced. Names are of the
  * schema that `lora_adapters` was found in, quoted.
  */
+import { randomUUID } from 'node:crypto';
 import { type Session, type Statement, statement } from '../../postgres/database.js';
 import type { Tables } from '../tables.js';
 
@@ -13,6 +14,8 @@ export interface Site {
   readonly live: string;
   readonly next: string;
   readonly replaced: string;
+  /** Who works here, unlike every other: see fenced() in bookkeeping.ts. */
+  readonly runner: string;
 }
 
 /** Rows are found by it, in this order; unique in every shape. */
@@ -22,7 +25,7 @@ export async function siteOf(tables: Tables): Promise<Site> {
   const [[schema, serverVersion] = ['', 0]] = await tables.rows<[string, number]>(PLACE, []);
   const named = (name: string) => `${schema}.${name}`;
   return {
-    ...{ tables, schema, serverVersion },
+    ...{ tables, schema, serverVersion, runner: randomUUID() },
     ...{ live: named('lora_adapters'), next: named('lora_adapters_next'), replaced: named('lora_adapters_replaced') },
   };
 }

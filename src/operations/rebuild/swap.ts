@@ -5,21 +5,24 @@
 import { LoRAStorageError } from '../../errors.js';
 import type { Session } from '../../postgres/database.js';
 import { DOUBTS, enterPhase } from './bookkeeping.js';
-import { stopMirror } from './mirror.js';
+import type { BriefLocks } from './brief-lock.js';
+import { refuseUnmirrored, stopMirror } from './mirror.js';
 import { copyRights, indexesOf } from './next-table.js';
 import { refuseObstacles } from './obstacles.js';
 import type { Shape } from './shape.js';
 import { obey, once, runAll, type Site } from './site.js';
 
 /** False: a row has come into doubt meanwhile, and nothing was done. */
-export async function swap(session: Session, site: Site, target: Shape): Promise<boolean> {
+export async function swap(session: Session, site: Site, locks: BriefLocks, target: Shape): Promise<boolean> {
   const { schema, live, next } = site;
+  await locks.outvacuum(session, live, next);
   // Of a partitioned table, this locks its partitions, too.
   await session.rows(once(`lock table ${live}, ${next} in access exclusive mode`), []);
   const [[doubts] = [0]] = await session.rows<[number]>(once(`select count(*) from ${schema}.${DOUBTS}`), []);
   if (doubts > 0) return false;
   await refuseObstacles(session);
   await refuseAltered(session, site);
+  await refuseUnmirrored(session, site);
   await copyRights(session, site);
 
   const triggers = await session.rows<[definition: string, name: string, always: boolean]>(
@@ -29,6 +32,7 @@ export async function swap(session: Session, site: Site, target: Shape): Promise
   );
   await stopMirror(session, site);
   await putAside(session, site);
+  await dropHoldingKeys(session, site);
   await runAll(session, [
     `alter table ${next} rename to lora_adapters`,
     ...indexesOf(target).map(({ during, after }) => `alter index ${schema}.${during} rename to ${after}`),
@@ -53,8 +57,20 @@ async function putAside(session: Session, { schema, live, replaced }: Site): Pro
   );
 }
 
+/**
+ * Of foreign keys, those by which rows that nobody sees any more would keep their users from being deleted, until the old table is
+ * dropped. The ordinary one, ON DELETE CASCADE, stays until then: dropping it locks `users`.
+ */
+async function dropHoldingKeys(session: Session, { replaced }: Site): Promise<void> {
+  await obey(
+    session,
+    `select format('alter table ${replaced} drop constraint %I', conname) from pg_catalog.pg_constraint
+     where conrelid = '${replaced}'::regclass and contype = 'f' and confdeltype <> 'c'`,
+  );
+}
+
 /** A column that came, went or changed since the new table was made would be lost, or make every load fail. */
-async function refuseAltered(session: Session, { live, next }: Site): Promise<void> {
+export async function refuseAltered(session: Session, { live, next }: Site): Promise<void> {
   const columns = (table: string) => `
     select a.attname, a.atttypid, a.atttypmod, a.attnotnull, a.attstorage, a.attcollation,
       pg_catalog.pg_get_expr(d.adbin, d.adrelid)

@@ -3,7 +3,7 @@ import { expect, test } from 'vitest';
 import { cancelRebuild } from '../../../src/operations/rebuild/rebuild.js';
 import type { Tables } from '../../../src/operations/tables.js';
 import { user } from '../../cli/archives.js';
-import { FOUR, headsAreTrue, into, PLAIN, type Place, rowsOf, usePlaces } from './support.js';
+import { FOUR, headsAreTrue, into, meeting, PLAIN, type Place, rowsOf, usePlaces } from './support.js';
 
 const place = usePlaces();
 
@@ -141,4 +141,60 @@ test('a difference between the tables is named, and the live one stays in use', 
     ]);
     expect(await cancelRebuild(db.tables, { signal: new AbortController().signal, patienceMs: 20_000 })).toBe(true);
   }
+});
+
+/** A statement of each phase, none in a transaction that has begun, and how often it is sent before that. */
+test.each([
+  ['the build', /reltuples/, 0, 3],
+  ['the copy', /octet_length\(weights\) from/, 0, 3],
+  ['the comparison', /octet_length\(weights\) from/, 2, 3],
+  ['the swap', /^analyze/, 0, 3],
+  // The second one is as far as a swap itself: it is another one all the same.
+  ['the swap of what is another, and as far', /^analyze/, 0, 6],
+])(
+  'in %s, whoever has lost his session without a word does nothing more to what another one began',
+  async (_, at, times, transactions) => {
+    const db = await place();
+    const rows = await rowsOf(db);
+    const tables = meeting(db.tables, ...Array.from({ length: times }, () => ({ at })), {
+      at,
+      async before() {
+        await db.sql(
+          `select pg_terminate_backend(pid, 10000) from pg_locks where locktype = 'advisory' and database = (
+           select oid from pg_database where datname = current_database())`,
+        );
+        expect(await cancelRebuild(db.tables, { signal: new AbortController().signal, patienceMs: 20_000 })).toBe(true);
+        await expect(into(dyingAfter(db.tables, transactions).tables, FOUR)).rejects.toThrow('killed');
+      },
+    });
+    await expect(into(tables, FOUR)).rejects.toThrow('another process has taken this over');
+    expect(await rowsOf(db)).toEqual(rows);
+    expect(await into(db.tables, FOUR)).toMatchObject({ rows: 18 });
+    expect(await rowsOf(db)).toEqual(rows);
+  },
+);
+
+test.each([
+  ['copy', 4],
+  ['compare', 6],
+])(
+  'altered while nobody was at it, in the phase %s, it is said to be so, and given up',
+  async (phase, transactions) => {
+    const db = await place();
+    await expect(into(dyingAfter(db.tables, transactions).tables, FOUR)).rejects.toThrow('killed');
+    expect(await db.sql('select phase from lora_store_rebuild')).toEqual([{ phase }]);
+    await db.sql('alter table lora_adapters add column mine int');
+    await expect(into(db.tables, FOUR)).rejects.toThrow(/was altered since.*--cancel/);
+    expect(await cancelRebuild(db.tables, { signal: new AbortController().signal, patienceMs: 20_000 })).toBe(true);
+    expect(await into(db.tables, FOUR)).toMatchObject({ rows: 18 });
+  },
+);
+
+test('altered during the copy, it is said to be so before the comparison', async () => {
+  const db = await place();
+  const tables = meeting(db.tables, {
+    at: /pg_blocking_pids/,
+    before: () => db.sql('alter table lora_adapters add column mine int'),
+  });
+  await expect(into(tables, FOUR)).rejects.toThrow(/was altered since.*--cancel/);
 });

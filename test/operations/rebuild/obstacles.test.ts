@@ -25,6 +25,15 @@ const OBSTACLES: readonly [thing: string, make: string, told: RegExp][] = [
   ['a policy', 'create policy mine on lora_adapters', /policy mine on table lora_adapters/],
   ['row level security', 'alter table lora_adapters enable row level security', /its row level security/],
   ['a publication', 'create publication mine for table lora_adapters', /publication .*lora_adapters.* mine/],
+  ['a publication of all tables', 'create publication mine for all tables', /publication mine, which publishes it/],
+  [
+    'a publication of its schema',
+    `do $$ begin
+       if current_setting('server_version_num')::int >= 150000 then create publication mine for tables in schema public;
+       else create publication mine for all tables; end if;
+     end $$`,
+    /publication mine, which publishes it/,
+  ],
   ['an heir', 'create table mine () inherits (lora_adapters)', /its place in an inheritance/],
   [
     'a trigger',

@@ -1,6 +1,8 @@
 /** A rebuild and those who write meanwhile, interleaving by interleaving. What is in the new table in the end is what is in the old one. */
 import type pg from 'pg';
 import { expect, test } from 'vitest';
+import { once } from '../../../src/operations/rebuild/site.js';
+import type { Session } from '../../../src/postgres/database.js';
 import { user } from '../../cli/archives.js';
 import { waitFor } from '../../support/wait.js';
 import { FOUR, headsAreTrue, into, meeting, PLAIN, type Place, rowsOf, usePlaces } from './support.js';
@@ -166,6 +168,68 @@ test.each([
   }
 });
 
+test.each(['lora_adapters', 'lora_adapters_h4_2'])(
+  'TRUNCATE of %s through an older snapshot is refused',
+  async (table) => {
+    const db = await place();
+    await into(db.tables, FOUR);
+    const stranger = await db.session();
+    let refused: unknown;
+    const tables = meeting(
+      db.tables,
+      // 1. Its snapshot is taken. 2. All is copied. 3. It would empty the table, and see no copy.
+      { at: COPY, before: () => stranger.query('begin isolation level repeatable read; select from users limit 1') },
+      {
+        at: /pg_blocking_pids\(\$1/,
+        async before() {
+          refused = await stranger.query(`truncate ${table}; commit`).catch((error) => error);
+          await stranger.query('rollback');
+        },
+      },
+    );
+    expect(await into(tables, PLAIN)).toMatchObject({ rows: 18 });
+    expect(refused).toMatchObject({
+      code: '0A000',
+      message: 'truncate at READ COMMITTED while lora_adapters is rebuilt',
+    });
+  },
+);
+
+test.each([
+  [PLAIN, FOUR],
+  [FOUR, PLAIN],
+])('what a subscription applies, which fires no ordinary trigger, is in both: from %j', async (from, target) => {
+  for (const [write, rows] of [
+    [ADDED, 19],
+    [DELETED, 17],
+    ['truncate lora_adapters', 0],
+  ] as const) {
+    const db = await place();
+    await into(db.tables, from);
+    const applied = () => db.sql(`set session_replication_role = replica; ${write}; reset session_replication_role`);
+    await into(meeting(db.tables, { at: ANALYZE, before: applied }), target);
+    expect([write, (await rowsOf(db)).length]).toEqual([write, rows]);
+  }
+});
+
+test.each([
+  ['disabled', 'alter table TABLE disable trigger lora_store_rebuild_mirror', 'lora_adapters'],
+  ['disabled on a partition', 'alter table TABLE disable trigger lora_store_rebuild_mirror', 'lora_adapters_h4_2'],
+  ['disabled, and enabled again', 'alter table TABLE disable trigger all, enable trigger all', 'lora_adapters'],
+  ['dropped', 'drop trigger lora_store_rebuild_mirror on TABLE', 'lora_adapters'],
+  ['dropped for truncate', 'drop trigger lora_store_rebuild_mirror_truncate on TABLE', 'lora_adapters_h4_2'],
+])('a mirror that somebody has %s ends it before the swap', async (_, meddle, table) => {
+  const db = await place();
+  await into(db.tables, FOUR);
+  const tables = meeting(db.tables, { at: ANALYZE, before: () => db.sql(meddle.replace('TABLE', table)) });
+  await expect(into(tables, PLAIN)).rejects.toThrow(
+    /dropped a trigger on lora_adapters\w* that writes to both .*--cancel/,
+  );
+  expect(await db.sql(`select relkind::text from pg_class where oid = 'lora_adapters'::regclass`)).toEqual([
+    { relkind: 'p' },
+  ]);
+});
+
 test('writes that name a partition are in the plain table, too', async () => {
   const db = await place();
   await into(db.tables, FOUR);
@@ -251,4 +315,97 @@ test('a table that is never free is said to be so, by whom, and stays as it was'
   await db.sql('select from lora_adapters limit 1');
   await holder.query('commit');
   expect(await into(db.tables, FOUR)).toMatchObject({ rows: 18 });
+});
+
+test.each([
+  ['the mirror', /^lock table public\.lora_adapters in share update/],
+  ['the swap', /^lock table public\.lora_adapters, public\.lora_adapters_next in share update/],
+])('%s waits for a vacuum, until autovacuum gives way, with a lock that loads and saves pass', async (_, at) => {
+  const db = await place();
+  const vacuum = await db.session();
+  let ended: Promise<unknown> = Promise.resolve();
+  const timeouts: unknown[] = [];
+  const ask = async (session: Session) =>
+    timeouts.push(...(await session.rows(once(`select current_setting('lock_timeout')`), [])));
+  const tables = meeting(
+    db.tables,
+    {
+      at,
+      async before(session) {
+        await ask(session);
+        // The lock that a vacuum holds.
+        await vacuum.query('begin; lock table lora_adapters in share update exclusive mode');
+        ended = someoneWaits(db).then(async () => {
+          await db.sql(ADDED);
+          await db.sql('select from lora_adapters');
+          await vacuum.query('commit');
+        });
+      },
+    },
+    { at: at.source.includes('next') ? /access exclusive mode$/ : /contype = 'f'/, before: ask },
+  );
+  expect(await into(tables, FOUR)).toMatchObject({ changed: true });
+  await ended;
+  expect(await db.sql('show deadlock_timeout')).toEqual([{ deadlock_timeout: '1s' }]);
+  expect(timeouts).toEqual([['2s'], ['200ms']]);
+  expect(await rowsOf(db)).toHaveLength(19);
+});
+
+test('a VACUUM that goes on for too long is called one', async () => {
+  const db = await place();
+  const [reader, vacuum] = [await db.session(), await db.session()];
+  let ended: Promise<unknown> = Promise.resolve();
+  const tables = meeting(db.tables, {
+    at: ANALYZE,
+    async before() {
+      // A cursor that stands on a page, which the vacuum has to have for itself.
+      await reader.query('begin; declare standing cursor for select from lora_adapters; fetch from standing');
+      ended = vacuum.query('vacuum (freeze) lora_adapters');
+      await waitFor(
+        async () => (await db.sql(`select from pg_stat_activity where wait_event = 'BufferPin'`)).length > 0,
+        {
+          what: 'a vacuum that waits for a page',
+        },
+      );
+    },
+  });
+  await expect(into(tables, FOUR, { patienceMs: 0 })).rejects.toThrow(/not free .*process \d+ \(a VACUUM\)/);
+  await reader.query('commit');
+  await ended;
+  expect(await into(db.tables, FOUR)).toMatchObject({ rows: 18 });
+});
+
+test.each([
+  [PLAIN, FOUR],
+  [FOUR, PLAIN],
+])(
+  'a user is deleted between the swap and the drop, by a foreign key that does not cascade: from %j',
+  async (from, target) => {
+    const db = await place();
+    await db.sql(
+      `alter table lora_adapters drop constraint lora_adapters_user_id_fkey, add foreign key (user_id) references users`,
+    );
+    await into(db.tables, from);
+    const service = `delete from lora_adapters where user_id = '${user(2)}'; delete from users where id = '${user(2)}'`;
+    const tables = meeting(db.tables, {
+      at: /to_regclass\('.*_replaced'\) is not null/,
+      before: () => db.sql(service),
+    });
+    await into(tables, target);
+    expect(await rowsOf(db)).toHaveLength(15);
+    expect(await headsAreTrue(db)).toEqual([]);
+  },
+);
+
+test('one id of two users, which no plain table can have, is named', async () => {
+  const db = await place();
+  await into(db.tables, FOUR);
+  const [one] = await db.sql<{ id: string }>(
+    `select id from lora_adapters where user_id = '${user(1)}' and version = 1`,
+  );
+  await db.sql(`update lora_adapters set id = $1 where user_id = '${user(2)}' and version = 1`, [one?.id]);
+  await expect(into(db.tables, PLAIN)).rejects.toThrow(
+    new RegExp(`two rows of lora_adapters have one id.*${one?.id}.*--cancel`),
+  );
+  expect(await rowsOf(db)).toHaveLength(18);
 });
