@@ -16,6 +16,7 @@ import { obey, once, runAll, type Site } from './site.js';
 export async function swap(session: Session, site: Site, locks: BriefLocks, target: Shape): Promise<boolean> {
   const { schema, live, next } = site;
   await locks.outvacuum(session, live, next);
+  await lockUsers(session, site);
   // Of a partitioned table, this locks its partitions, too.
   await session.rows(once(`lock table ${live}, ${next} in access exclusive mode`), []);
   const [[doubts] = [0]] = await session.rows<[number]>(once(`select count(*) from ${schema}.${DOUBTS}`), []);
@@ -54,6 +55,19 @@ async function putAside(session: Session, { schema, live, replaced }: Site): Pro
      from pg_catalog.pg_inherits i join pg_catalog.pg_class c on c.oid = i.inhrelid where i.inhparent = '${live}'::regclass
      union all
      select 'alter table ${live} rename to ${replaced.slice(schema.length + 1)}'`,
+  );
+}
+
+/**
+ * What dropHoldingKeys() locks, in the order of every saver: who holds it and waits for the bodies would be waited for in vain. A role
+ * that may not has to do without, and to meet a moment in which nobody saves.
+ */
+async function lockUsers(session: Session, { live }: Site): Promise<void> {
+  await obey(
+    session,
+    `select distinct format('lock table %s in access exclusive mode', confrelid::regclass) from pg_catalog.pg_constraint
+     where conrelid = '${live}'::regclass and contype = 'f' and confdeltype <> 'c'
+       and has_table_privilege(confrelid, 'UPDATE, DELETE, TRUNCATE')`,
   );
 }
 

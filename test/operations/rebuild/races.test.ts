@@ -409,3 +409,33 @@ test('one id of two users, which no plain table can have, is named', async () =>
   );
   expect(await rowsOf(db)).toHaveLength(18);
 });
+
+test('a saver who has the user and not yet the bodies is not kept from them while the swap waits for him', async () => {
+  const db = await place();
+  await db.sql(
+    `alter table lora_adapters drop constraint lora_adapters_user_id_fkey, add foreign key (user_id) references users`,
+  );
+  const saver = await db.session();
+  await saver.query(`set lock_timeout = '100ms'`);
+  const save = async () => {
+    await waitFor(
+      async () => (await db.sql(`select from pg_locks where relation = 'users'::regclass and not granted`))[0],
+    );
+    await saver.query(
+      `insert into lora_adapters (user_id, version, weights, size_bytes) values ('${user(1)}', 4, '', 0)`,
+    );
+    await saver.query('commit');
+  };
+  let saved: Promise<void> | undefined;
+  const tables = meeting(db.tables, {
+    at: /lora_adapters_next in share update exclusive mode/,
+    before: async () => {
+      await saver.query(`begin; select from users where id = '${user(1)}' for key share`);
+      saved = save();
+    },
+  });
+  await into(tables, FOUR);
+  await saved;
+  expect(await rowsOf(db)).toHaveLength(19);
+  expect(await headsAreTrue(db)).toEqual([]);
+});
