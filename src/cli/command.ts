@@ -10,10 +10,12 @@ import type { Cache } from '../operations/audit-redis.js';
 import type { Patient } from '../operations/doctor/finding.js';
 import { Tables } from '../operations/tables.js';
 import { type LoRAStorageOptions, parseOptions } from '../options.js';
+import type { EmbeddedPostgres } from '../postgres/embedded.js';
 import { LoRAStorage } from '../storage/lora-storage.js';
 import { connectRedis } from '../tiers/redis-client.js';
 import { PING } from '../tiers/statements.js';
 import { wholeNumber } from './arguments.js';
+import { serverOf } from './embedded.js';
 import { byOptions, type ExitCode, exitCodeOf, UsageError } from './exit.js';
 import { Output } from './output.js';
 
@@ -25,7 +27,7 @@ const REDIS_TIMEOUT_MS = 10_000;
 const EXAMINATION_MS = 10_000;
 
 export interface CommonOptions {
-  readonly postgres?: string;
+  postgres?: string;
   /** false: --no-redis. */
   readonly redis?: string | boolean;
   readonly namespace?: string;
@@ -39,7 +41,7 @@ export function addCommand(program: Command, usage: string, description: string,
   return program
     .command(usage)
     .description(description)
-    .option('--postgres <url>', 'the database (default: DATABASE_URL)')
+    .option('--postgres <url>', "the database, or 'embedded:./dir' (default: DATABASE_URL)")
     .option('--timeout <seconds>', 'how long Postgres may take for a statement', wholeNumber, TIMEOUT_S)
     .option('--json', 'print one JSON document')
     .addHelpText('after', `\nExample:\n  $ lora-store ${example}`);
@@ -161,6 +163,7 @@ export function acting<Arguments extends unknown[], Options extends CommonOption
     const args = given.slice(0, -2) as Arguments;
     const interrupted = new AbortController();
     const context = new Context(options, interrupted.signal);
+    let server: EmbeddedPostgres | undefined;
     const interrupt = () => {
       context.out.note('ending with what is under way; once more, and it ends at once');
       interrupted.abort(new Error('interrupted'));
@@ -168,12 +171,15 @@ export function acting<Arguments extends unknown[], Options extends CommonOption
     // Once each: whoever asks a second time does not want to wait.
     process.once('SIGINT', interrupt).once('SIGTERM', interrupt);
     try {
+      server = await serverOf(options.postgres ?? process.env.DATABASE_URL);
+      if (server !== undefined) options.postgres = server.url;
       process.exitCode = await work(context, options, ...args);
     } catch (error) {
       context.out.error(error);
       process.exitCode = exitCodeOf(error, interrupted.signal);
     } finally {
       await context.close();
+      await server?.stop();
       process.off('SIGINT', interrupt).off('SIGTERM', interrupt);
     }
   };

@@ -31,7 +31,9 @@ export class Tables implements Session {
   static openUnchecked(postgres: LoRAStorageOptions['postgres'], timeoutMs: number): Tables {
     const { primary } = parseOptions({ ...(postgres === undefined ? {} : { postgres }) }).postgres;
     if (typeof primary === 'string' && primary.startsWith('embedded:')) {
-      throw new TypeError(`this needs the URL of a running server: '${primary}' is started by LoRAStorage.open()`);
+      throw new TypeError(
+        `this needs the URL of a running server: startEmbeddedPostgres() of lora-store/embedded starts '${primary}' and has one`,
+      );
     }
     return new Tables(new Database(primary, { timeoutMs, maxQueue: 1000 }));
   }
