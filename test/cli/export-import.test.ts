@@ -221,6 +221,14 @@ test('a row that is no adapter is left out, told, and makes the exit code 1', as
   expect(said.stderr).toMatch(/left out: .*'default' version 1 of user .*001: the bytes end/);
 });
 
+test('a source that is not there is told, and nothing is said to be gone on with', async () => {
+  const { code, stderr } = await lora(['import', at('nowhere.tar')], env);
+  expect([code, stderr]).toEqual([
+    2,
+    expect.stringMatching(/^lora-store: there is no file or directory '.*nowhere.tar'\n$/),
+  ]);
+});
+
 test('what is there already is not written over', async () => {
   writeFileSync(at('taken.tar'), 'precious');
   mkdirSync(at('taken/inside'), { recursive: true });

@@ -1,4 +1,5 @@
 /** `lora-store import`: adapters out of an archive, a directory or a stream. */
+import { existsSync } from 'node:fs';
 import type { Command } from 'commander';
 import { adapterFromRecord } from '../../adapter/adapter.js';
 import { parseAdapterName, parseUserId } from '../../adapter/user-id.js';
@@ -10,6 +11,7 @@ import { filesOf, filesOfTar } from '../../operations/sources.js';
 import { checkedRecord, pathOf, type StoredVersion } from '../../operations/version-file.js';
 import { acting, addCommand, type CommonOptions, type Context, withRedis } from '../command.js';
 import { EXIT, type ExitCode, UsageError } from '../exit.js';
+import { plural } from '../output.js';
 
 export interface Options extends CommonOptions {
   readonly user?: string;
@@ -54,21 +56,24 @@ async function importArchive(context: Context, options: Options, source: string)
     progress.at(counts.imported + counts.unchanged);
   };
   const begin = options.append ? await appending(context, options) : await inserting(context, options);
+  if (source !== '-' && !existsSync(source)) throw new UsageError(`there is no file or directory '${source}'`);
   try {
     const files = source === '-' ? filesOfTar(stdinUntil(context.signal)) : filesOf(source);
     await begin(versionsOf(files, selection, problem, context.signal), fated);
   } catch (error) {
     context.out.note(
-      `${counts.imported} versions are imported${options.append ? '' : ': the same command goes on from there'}`,
+      `imported so far: ${plural(counts.imported, 'version')}${options.append ? '' : ': the same command goes on from there'}`,
     );
     throw error;
   } finally {
     progress.end();
   }
   context.out.result({ ...counts, firstProblems }, () =>
-    [`${counts.imported} versions imported`, `${counts.unchanged} there already`, `${counts.problems} problems`].join(
-      ', ',
-    ),
+    [
+      `${plural(counts.imported, 'version')} imported`,
+      `${counts.unchanged} there already`,
+      plural(counts.problems, 'problem'),
+    ].join(', '),
   );
   return counts.problems > 0 ? EXIT.failed : EXIT.done;
 }
