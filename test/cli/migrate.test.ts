@@ -80,10 +80,12 @@ test('up and down print what ran, and that there was nothing to run', async () =
     const up = await migrate('up');
     expect(up.split('\n').slice(0, 3)).toEqual(['up 001_users', 'up 002_lora_adapters', 'up 003_adapter_heads']);
     expect(await migrate('up')).toBe('nothing to apply\n');
-    expect(await migrate('down', '--count', '9')).toBe(
+    const unasked = await lora(['migrate', 'down', '--count', '9'], { DATABASE_URL: empty.url });
+    expect([unasked.code, unasked.stderr]).toEqual([2, expect.stringContaining('add --yes')]);
+    expect(await migrate('down', '--count', '9', '--yes')).toBe(
       up.replaceAll('up ', 'down ').trim().split('\n').reverse().join('\n').concat('\n'),
     );
-    expect(await migrate('down')).toBe('nothing to take away\n');
+    expect(await migrate('down', '--yes')).toBe('nothing to take away\n');
   } finally {
     await empty.drop();
   }

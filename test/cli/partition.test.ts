@@ -78,7 +78,7 @@ test('killed during the copy, interrupted before the swap, it goes on to the end
     found: expect.stringMatching(/lora_store_rebuild is there/),
   });
   expect((await run('--by', 'hash', '--count', '3')).stderr).toMatch(/into 2 hash partitions by user_id is under way/);
-  expect((await lora(['migrate', 'down'], { DATABASE_URL: db.url })).stderr).toMatch(/is being rebuilt/);
+  expect((await lora(['migrate', 'down', '--yes'], { DATABASE_URL: db.url })).stderr).toMatch(/is being rebuilt/);
   expect((await run(...HASH, '--dry-run')).stdout).toMatch(/one is under way/);
 
   // All is copied, and a transaction is older than that: Ctrl-C does not wait for it.
@@ -106,7 +106,7 @@ test('what is partitioned is checked, counted and examined as a plain table is, 
   const env = { DATABASE_URL: db.url };
   expect((await lora(['migrate', 'status'], env)).code).toBe(0);
   expect((await lora(['migrate', 'up'], env)).stdout).toBe('nothing to apply\n');
-  const down = await lora(['migrate', 'down'], env);
+  const down = await lora(['migrate', 'down', '--yes'], env);
   expect([down.code, down.stderr]).toEqual([3, expect.stringContaining('`lora-store partition --undo`')]);
   const doctor = await loraJson<{ name: string; found: string; level: string }[]>(['doctor'], env);
   const found = Object.fromEntries(doctor.map(({ name, ...rest }) => [name, rest]));
@@ -127,5 +127,5 @@ test('and back', async () => {
     stderr: '',
   });
   expect(await contents(db.url)).toEqual(before);
-  expect((await lora(['migrate', 'down', '--count', '1'], { DATABASE_URL: db.url })).code).toBe(0);
+  expect((await lora(['migrate', 'down', '--count', '1', '--yes'], { DATABASE_URL: db.url })).code).toBe(0);
 });

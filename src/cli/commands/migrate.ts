@@ -4,10 +4,11 @@ import { type MigrateOptions, migrate } from '../../postgres/migrate.js';
 import { migrationStatus } from '../../postgres/migration-status.js';
 import { wholeNumber } from '../arguments.js';
 import { acting, addCommand, type CommonOptions } from '../command.js';
+import { type ConfirmOptions, confirmed, expectAnswer, withYes } from '../confirm.js';
 import { byOptions, EXIT } from '../exit.js';
-import { table } from '../output.js';
+import { plural, table } from '../output.js';
 
-type Options = CommonOptions & Pick<MigrateOptions, 'count'>;
+type Options = CommonOptions & ConfirmOptions & Pick<MigrateOptions, 'count'>;
 
 const DIRECTION = new Argument(
   '<direction>',
@@ -15,11 +16,19 @@ const DIRECTION = new Argument(
 ).choices(['up', 'down', 'status']);
 
 export function addMigrate(program: Command): void {
-  addCommand(program, 'migrate', 'create the tables, indexes and triggers in Postgres, or take them away', 'migrate up')
+  withYes(
+    addCommand(
+      program,
+      'migrate',
+      'create the tables, indexes and triggers in Postgres, or take them away',
+      'migrate up',
+    ),
+  )
     .addArgument(DIRECTION)
     .option('--count <n>', 'how many migrations at most', wholeNumber)
     .action(
-      acting(async (context, { postgres, count }: Options, direction: 'up' | 'down' | 'status') => {
+      acting(async (context, options: Options, direction: 'up' | 'down' | 'status') => {
+        const { postgres, count } = options;
         const source = postgres === undefined ? {} : { postgres };
         if (direction === 'status') {
           const { migrations, recorded, problem } = await byOptions(() => migrationStatus(source));
@@ -36,6 +45,15 @@ export function addMigrate(program: Command): void {
             },
           );
           return problem === undefined ? EXIT.done : EXIT.failed;
+        }
+        if (direction === 'down') {
+          expectAnswer(options);
+          const what = count === undefined ? 'the newest migration' : `the newest ${plural(count, 'migration')}`;
+          const question = `Take away ${what}, with all that is in what they made?`;
+          if (!(await confirmed(options, question, context.signal))) {
+            context.out.note('nothing was taken away');
+            return EXIT.failed;
+          }
         }
         const how = { ...source, direction, ...(count === undefined ? {} : { count }) };
         const ran = await byOptions(() => migrate(how));
