@@ -130,7 +130,10 @@ export class Context {
     this.#closers.push(() => connections.close());
     await within(connections.client.ping(), REDIS_TIMEOUT_MS, 'Redis').catch((cause: Error) => {
       const { host, port } = connections.client.options as RedisOptions;
-      throw new StorageUnavailableError(`cannot reach Redis at ${host}:${port}: ${cause.message}`, { cause });
+      // That there is no connection says the client; why there is none, its last attempt to make one.
+      const why = connections.explain(cause).message.replace(/^cannot use Redis: /, '');
+      const hint = why.includes('ECONNREFUSED') ? '; is it running, and is the port right?' : '';
+      throw new StorageUnavailableError(`cannot reach Redis at ${host}:${port}: ${why}${hint}`, { cause });
     });
     return { client: connections.client, namespace: options.namespace };
   }

@@ -195,7 +195,7 @@ async function oneCompared(): Promise<void> {
 
 test.each([
   [[], 2, /set REDIS_URL/],
-  [['--redis', 'redis://127.0.0.1:1'], 3, /cannot reach Redis at 127.0.0.1:1/],
+  [['--redis', 'redis://127.0.0.1:1'], 3, /cannot reach Redis at 127.0.0.1:1: connect ECONNREFUSED .*; is it running/],
 ])('with Redis %j: exit code %d', async (given, code, words) => {
   const said = await lora(['verify', '--postgres', bench.postgresUrl, '--redis', ...given.slice(1)]);
   expect(said).toEqual({ code, stdout: '', stderr: expect.stringMatching(words) });
