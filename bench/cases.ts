@@ -18,6 +18,7 @@ export const entries: readonly Entry[] = [
   { name: 'arithmetic', quickSeconds: 3, seconds: 30, load: () => import('./cases/arithmetic.js') },
   { name: 'training', quickSeconds: 2, seconds: 20, load: () => import('./cases/training.js') },
   { name: 'memory', quickSeconds: 3, seconds: 60, load: () => import('./cases/memory.js') },
+  { name: 'observability', quickSeconds: 3, seconds: 40, load: () => import('./cases/observability.js') },
   { name: 'redis', quickSeconds: 7, seconds: 140, load: () => import('./cases/redis.js') },
   { name: 'postgres', quickSeconds: 7, seconds: 130, load: () => import('./cases/postgres.js') },
   { name: 'batch', quickSeconds: 4, seconds: 60, load: () => import('./cases/batch.js') },

@@ -39,6 +39,15 @@ test('a quick run of one case says what it found, and writes it down', async () 
   expect(stderr).not.toContain('\u001b');
 });
 
+test('the package with its look for subscribers taken out is still this package', async () => {
+  const path = join(scratch, 'observability.json');
+  await bench('--quick', '--out', path, 'observability');
+  const { cases, targets } = JSON.parse(readFileSync(path, 'utf8')) as Results;
+  const names = ['Looking', 'LookingToo', 'Blind'].flatMap((twin) => [`loadAdapter${twin}`, `peekAdapter${twin}`]);
+  expect(cases.flatMap(({ sides }) => sides.map(({ name }) => name)).sort()).toEqual(names.sort());
+  expect(targets).toMatchObject([{ what: 'memory hit that looks for subscribers / the same without the look' }]);
+});
+
 test('a case that there is not is refused, and those that there are are named', async () => {
   await expect(bench('--quick', 'codex')).rejects.toThrow(/codec, allocation, arithmetic/);
 });
