@@ -151,7 +151,7 @@ function parsePostgres(source: LoRAStorageOptions['postgres']): ResolvedOptions[
     const replicas = parseReplicas(source.replicas);
     return { primary: postgresSource('postgres.primary', source.primary), replicas, direct };
   }
-  return { primary: postgresSource('postgres', source), replicas: [], direct: undefined };
+  return { primary: postgresSource('postgres (or DATABASE_URL)', source), replicas: [], direct: undefined };
 }
 
 /** One of these names is enough: without a primary it is a mistake, and no PoolConfig. */
@@ -181,7 +181,9 @@ function parseRedis(source: LoRAStorageOptions['redis']): RedisSource | undefine
   if (source === undefined || source === false || source === '') return undefined;
   if (typeof source === 'string' ? /^(rediss?:\/\/|\/)/.test(source) : typeof source === 'object' && source)
     return source;
-  throw new TypeError('option redis must be a redis:// URL, ioredis options, an ioredis client, or false');
+  throw new TypeError(
+    'option redis (or REDIS_URL) must be a redis:// URL, ioredis options, an ioredis client, or false',
+  );
 }
 
 function parseMemory(memory: LoRAStorageOptions['memory']): ResolvedOptions['memory'] {

@@ -2,7 +2,7 @@
  * Where an archive grows: TARGET.partial, and TARGET.partial.json, which says how far it is whole. Only what is finished is
  * called TARGET. Whoever comes after a death or Ctrl-C goes on from there; two at once are refused.
  */
-import { lstat, readdir, rename, rm, rmdir } from 'node:fs/promises';
+import { lstat, readdir, rename, rm, rmdir, stat } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { isDeepStrictEqual } from 'node:util';
 import { type Checkpoint, checkpointText, parseCheckpoint } from './checkpoint.js';
@@ -26,6 +26,7 @@ export class Workplace {
   /** job: what is being written, as JSON; only the same job is gone on with. */
   static async take(target: string, job: object): Promise<Workplace> {
     await refuseTaken(target);
+    await refuseNowhere(target);
     const unlock = await takeLock(`${target}.partial.lock`);
     try {
       const begun = await readCheckpoint(target, job);
@@ -71,6 +72,17 @@ export class Workplace {
 /** What is there already may be precious. */
 export async function refuseTaken(target: string): Promise<void> {
   if (await isThere(target)) throw new Error(`${target} is there already: name another, or move it away`);
+}
+
+/** No directory is made on a slip of the pen. */
+async function refuseNowhere(target: string): Promise<void> {
+  const directory = dirname(target);
+  const found = await stat(directory).catch((error: NodeJS.ErrnoException) => {
+    if (error.code === 'ENOENT' || error.code === 'ENOTDIR') return undefined;
+    throw error;
+  });
+  if (!found?.isDirectory())
+    throw new Error(`there is no directory ${directory} for ${target}: make it, or name another`);
 }
 
 async function isThere(path: string): Promise<boolean> {

@@ -78,7 +78,7 @@ export function parse(options: MigrateOptions) {
     throw new TypeError(`migrate() needs the URL of a running server: '${source}' is started by LoRAStorage.open()`);
   }
   if (typeof source === 'string' && !/^(postgres(ql)?:|socket:|\/)/.test(source)) {
-    throw new TypeError('option postgres must be a postgres:// URL, a pg PoolConfig or a pg Pool');
+    throw new TypeError('option postgres (or DATABASE_URL) must be a postgres:// URL, a pg PoolConfig or a pg Pool');
   }
   if (direction !== 'up' && direction !== 'down') {
     throw new TypeError(`option direction must be 'up' or 'down', not ${JSON.stringify(direction)}`);

@@ -1,6 +1,6 @@
 /** `lora-store export` and `import`: what went out comes back, whichever way, and what does not is told. */
 import { execFileSync, spawn } from 'node:child_process';
-import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { LoRAStorage } from '../../src/index.js';
@@ -227,6 +227,12 @@ test('a source that is not there is told, and nothing is said to be gone on with
     2,
     expect.stringMatching(/^lora-store: there is no file or directory '.*nowhere.tar'\n$/),
   ]);
+});
+
+test.each(['all.tar', 'all'])('an export to a directory that is not there is told so: %s', async (name) => {
+  const { code, stderr } = await lora(['export', at(`nowhere/${name}`)], env);
+  expect([code, stderr]).toEqual([1, expect.stringMatching(/there is no directory .*nowhere for .*: make it/)]);
+  expect(existsSync(at('nowhere'))).toBe(false);
 });
 
 test('what is there already is not written over', async () => {

@@ -44,6 +44,19 @@ test('status sees what no migration recorded: a trigger that somebody took away'
   expect([code, stdout]).toEqual([1, expect.stringContaining('trigger lora_adapters_settle_delete')]);
 });
 
+test('status of a database that psql brought here: all is in place, and nothing recorded', async () => {
+  const migrated = await createDatabase();
+  try {
+    await withClient(migrated.url, (client) => client.query('drop table lora_store_migrations'));
+    const { code, stdout } = await lora(['migrate', 'status', '--postgres', migrated.url]);
+    expect(code).toBe(0);
+    expect(stdout).toMatch(/^003_adapter_heads +in place, not recorded$/m);
+    expect(stdout).toMatch(/schema is that of this version/);
+  } finally {
+    await migrated.drop();
+  }
+});
+
 test('status as a role that may not read which were applied: not readable, and still whether all is there', async () => {
   const migrated = await createDatabase();
   try {

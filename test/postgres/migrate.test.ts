@@ -171,7 +171,7 @@ describe('migrate refuses', () => {
     [{ count: 1.5 }, 'option count must be a whole number from 1, not 1.5'],
     [{ count: '2' as unknown as number }, 'option count must be a whole number from 1, not 2'],
     [{ postgres: '' }, 'no Postgres to migrate: set DATABASE_URL'],
-    [{ postgres: 'mysql://u:secret@h/db' }, 'option postgres must be a postgres:// URL'],
+    [{ postgres: 'mysql://u:secret@h/db' }, 'option postgres (or DATABASE_URL) must be a postgres:// URL'],
     [{ postgres: 'embedded:./data' }, 'needs the URL of a running server'],
     [{ postgres: 'postgres://u:secret@[' }, 'option postgres is no connection string'],
   ])('%j', async (options, message) => {

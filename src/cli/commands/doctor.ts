@@ -4,7 +4,7 @@ import { examine } from '../../operations/doctor/examine.js';
 import type { Finding, Level } from '../../operations/doctor/finding.js';
 import { acting, addCommand, type CommonOptions, withRedis } from '../command.js';
 import { EXIT } from '../exit.js';
-import { table } from '../output.js';
+import { plural, table } from '../output.js';
 
 interface Options extends CommonOptions {
   readonly strict?: boolean;
@@ -36,7 +36,7 @@ export function addDoctor(program: Command): void {
               findings.map(({ level, name, found }) => [level, name, found]),
             ),
             ...mends(findings),
-            `${count('ok')} ok, ${count('warning')} warnings, ${count('failure')} failures`,
+            `${count('ok')} ok, ${plural(count('warning'), 'warning')}, ${plural(count('failure'), 'failure')}`,
           ].join('\n'),
         );
         return count('failure') > 0 || (strict && count('warning') > 0) ? EXIT.failed : EXIT.done;

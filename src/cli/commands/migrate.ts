@@ -35,9 +35,10 @@ export function addMigrate(program: Command): void {
           context.out.result(
             { migrations, ...(recorded ? {} : { recorded }), ...(problem === undefined ? {} : { problem }) },
             () => {
+              const unrecorded = problem === undefined ? 'in place, not recorded' : 'not applied';
               const rows = migrations.map(({ name, appliedAt }) => [
                 name,
-                appliedAt?.toISOString() ?? (recorded ? 'not applied' : 'not readable'),
+                appliedAt?.toISOString() ?? (recorded ? unrecorded : 'not readable'),
               ]);
               return [table(['migration', 'applied'], rows), problem ?? 'the schema is that of this version'].join(
                 '\n',

@@ -26,6 +26,8 @@ export function latencyOf(tier: 'memory' | 'redis' | 'postgres') {
       const begun = performance.now();
       if ((await load(key))?.tier === tier) tookMs.push(performance.now() - begun);
     });
+    if (tookMs.length === 0 && tier === 'redis' && (await storage.health()).redis !== 'up')
+      return warning('not measured: Redis does not answer a node, see redis above');
     return judgeLatency(tookMs, keys.length);
   };
 }
