@@ -13,6 +13,7 @@ import type { PostgresTier } from '../tiers/postgres.js';
 import type { RedisTier } from '../tiers/redis.js';
 import type { Replicas } from '../tiers/replicas.js';
 import { type Asking, askRedis, askRedisForMany, asksPostgres, type Begun, type Loaded, type Steps } from './begun.js';
+import { Confirming } from './confirming.js';
 import type { Events } from './events.js';
 import { withoutDisplacing, withoutRounded } from './memory-views.js';
 import type { Tasks } from './tasks.js';
@@ -41,6 +42,7 @@ export class Fetcher {
   readonly #parts: FetchParts;
   readonly #memory: Readonly<Record<Manner, Held<Entry> | undefined>>;
   readonly #detach: (key: Key) => void;
+  readonly #confirming: Confirming;
 
   /** detach: loads under way of this key answer only those who wait already. */
   constructor(parts: FetchParts, detach: (key: Key) => void) {
@@ -52,6 +54,7 @@ export class Fetcher {
       warming: memory && withoutDisplacing(memory),
     };
     this.#detach = detach;
+    this.#confirming = new Confirming(parts.postgres, parts.tasks, (asked, entry) => this.#confirmed(asked, entry));
   }
 
   async one(key: Key, manner: Manner = 'usual'): Promise<Loaded> {
@@ -130,28 +133,15 @@ export class Fetcher {
         replica.refuse();
       }
     }
-    this.#parts.tasks.track(this.#settle(asking));
+    if (this.#parts.redis !== undefined)
+      this.#confirming.add(asking.filter(({ replicated }) => replicated !== undefined));
   }
 
-  /** What replicas have answered reaches Redis when the primary has confirmed it: a few bytes for each, behind the caller's back. */
-  async #settle(asked: readonly Asking[]): Promise<void> {
-    const settling = asked.flatMap(({ key, steps, token, replicated }) => {
-      const asking = replicated && steps.settle(replicated.entry, performance.now());
-      return asking === undefined ? [] : [{ key, steps, token, asking }];
-    });
-    const [first] = settling;
-    if (first === undefined) return;
-    const keys = settling.map(({ key }) => key);
-    const held = settling.map(({ asking }) => asking.held);
-    // It tells callers nothing: where it fails, Redis goes without.
-    const entries = await this.#parts.postgres.loadMany(keys, held, first.asking.asked).catch(() => []);
-    for (const [i, { key, steps, token }] of settling.entries()) {
-      const entry = entries[i];
-      const answer = entry instanceof AdapterCorruptError || entry === undefined ? undefined : entry;
-      const confirmed = answer && steps.postgresAnswered(answer, performance.now());
-      if (confirmed !== undefined) this.#serving(key, confirmed);
-      this.#leave(key, confirmed, token);
-    }
+  /** The primary's word for what a replica answered; without one, Redis goes without. */
+  #confirmed({ key, steps, token }: Asking, entry: Entry | undefined): void {
+    const served = entry && steps.postgresAnswered(entry, performance.now());
+    if (served !== undefined) this.#serving(key, served);
+    this.#leave(key, served, token);
   }
 
   /** The Postgres half: what it answers to those that ask, by key. */

@@ -3,6 +3,7 @@
  * and never when the primary has committed something newer that this node could know of.
  */
 import { randomUUID } from 'node:crypto';
+import { Redis } from 'ioredis';
 import pg from 'pg';
 import { Registry } from 'prom-client';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
@@ -113,6 +114,42 @@ describe('a replica that is in step', () => {
     await waitFor(async () => (await other.loadAdapterInfo(userId)).tier === 'redis');
     // Of bodies the primary was asked for none.
     expect(node.cacheStats()).toMatchObject({ postgres: { loads: 0 }, redis: { misses: 1, errors: 0, fenced: 0 } });
+  });
+
+  test('confirmations leave the primary to those who wait: one question at a time, and of too many none', async () => {
+    const namespace = redisNamespace();
+    const redis = new Redis(redisUrl());
+    const tokens = async () => (await redis.keys(`${namespace}:*`)).length;
+    const address = await startProxy(primary.server.port);
+    const node = await LoRAStorage.open({
+      postgres: { primary: address.url(primary.url), direct: primary.url, replicas: [standby.url] },
+      redis: redisUrl(),
+      namespace,
+      redisTimeoutMs: 5000,
+      maxStalenessMs: 60_000,
+      postgresTimeoutMs: 2500,
+    });
+    opened.push(node);
+    await inRotation(node);
+    address.hold();
+    const loads = Array.from({ length: 300 }, () => versionAt(node, randomUUID()));
+    expect(new Set(await Promise.all(loads))).toEqual(new Set(['ADAPTER_NOT_FOUND']));
+    // One that is asked about, 256 that wait to be; the others have given up already, and nobody waits for them.
+    await waitFor(async () => (await tokens()) === 257);
+    // A look at the primary may wait as well.
+    const { pool } = node.cacheStats().postgres;
+    expect([pool.waiting, pool.size <= 3]).toEqual([0, true]);
+    // The primary did not answer that one: none of the others is asked about.
+    await waitFor(async () => (await tokens()) === 0);
+
+    address.heal();
+    await waitFor(async () => {
+      await versionAt(node, randomUUID());
+      return (await tokens()) > 0;
+    });
+    await node.close();
+    await address.close();
+    redis.disconnect();
   });
 
   test('two of them take turns', async () => {
