@@ -24,6 +24,15 @@ export interface ChangeFeedEvents {
   lost(cause: Error): void;
 }
 
+export interface ChangeFeedOptions {
+  readonly maxStalenessMs: number;
+  readonly timeoutMs: number;
+  /** Standbys are read from, which have to show whose they are. */
+  readonly replicated?: boolean;
+  /** The server and database that are the primary now; undefined: not known. Never rejects. */
+  readonly primary?: () => Promise<number | undefined>;
+}
+
 export class ChangeFeed {
   readonly #config: pg.ClientConfig;
   readonly #coherence: Coherence;
@@ -32,8 +41,8 @@ export class ChangeFeed {
   readonly #timeoutMs: number;
   /** Of a mark: somebody may hold its row, and heartbeats wait meanwhile. */
   readonly #lockTimeoutMs: number;
-  /** Standbys are read from, which have to show whose they are. */
   readonly #replicated: boolean;
+  readonly #primary: () => Promise<number | undefined>;
   /** Heartbeats go to nobody else. */
   readonly #pulse = `lora_store_pulse_${randomBytes(8).toString('hex')}`;
   readonly #closing = new AbortController();
@@ -59,13 +68,9 @@ export class ChangeFeed {
   /** Times the ear had to be replaced. */
   reconnects = 0;
 
-  constructor(
-    config: pg.ClientConfig,
-    coherence: Coherence,
-    options: { maxStalenessMs: number; timeoutMs: number; replicated?: boolean },
-    events: ChangeFeedEvents,
-  ) {
+  constructor(config: pg.ClientConfig, coherence: Coherence, options: ChangeFeedOptions, events: ChangeFeedEvents) {
     this.#replicated = options.replicated ?? false;
+    this.#primary = options.primary ?? (async () => undefined);
     this.#config = {
       ...config,
       application_name: 'lora-store change feed',
@@ -155,9 +160,19 @@ export class ChangeFeed {
            ${SERVER_ID}::text as server`,
       );
       const horizon = { xid: Number(rows[0]?.xid), server: Number(rows[0]?.server), mark };
+      await this.#expectPrimary(horizon.server);
       this.#unmarked = this.#replicated && mark === undefined;
       if (this.#client !== client || this.#coherence.listen(horizon, era, sentAt)) return;
     }
+  }
+
+  /** One that was replaced and lives on would be listened to for good. Who answers last may be the old one, too: it is asked again. */
+  async #expectPrimary(server: number): Promise<void> {
+    if (this.#coherence.isPrimary(server)) return;
+    const primary = await this.#primary();
+    if (primary !== undefined) this.#coherence.answered(primary);
+    if (!this.#coherence.isPrimary(server))
+      throw new Error('the change feed is led to another server than the one that answers as the primary');
   }
 
   /** By which standbys are judged. Undefined where that is not to be had: then none of them counts, and the ear is as good as ever. */
@@ -185,6 +200,8 @@ export class ChangeFeed {
   /** On a line that is slower than the ticks the next heartbeat leaves when the last one is back. */
   #tick(client: pg.Client): void {
     if (this.#client !== client) return;
+    // The primary turned out to be another server.
+    if (this.#coherence.hears === undefined) this.renew();
     if (performance.now() - this.#provenAt > this.#leaseMs) {
       this.#lose(client, new DeadlineError('the heartbeat of the change feed', this.#leaseMs));
       return;

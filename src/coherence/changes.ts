@@ -83,6 +83,7 @@ export class Changes<E extends Reading> {
 
   /** A save was committed and heard of: memory keeps it, unless something newer was heard meanwhile. */
   saved(key: Key, entry: E): void {
+    this.#coherence.answered(entry.server);
     if (this.#coherence.admits(key.id, entry)) this.#memory?.put(key, entry);
   }
 

@@ -49,6 +49,8 @@ export interface Knowledge {
   shownBefore: Notes;
   shownSince: number;
   horizon: Horizon | undefined;
+  /** The server and database that answered last as the primary. */
+  primary: number | undefined;
   /** Send time of the last heartbeat that came back. */
   provenAt: number;
   /** The horizon lost last, and until when it covered what it covered. */
@@ -68,6 +70,7 @@ export function nothingKnown(): Knowledge {
     shownBefore: new Map(),
     shownSince: Number.NEGATIVE_INFINITY,
     horizon: undefined,
+    primary: undefined,
     provenAt: Number.NEGATIVE_INFINITY,
     past: undefined,
     era: 1,
@@ -156,6 +159,21 @@ export class Coherence {
     this.#known.horizon = horizon;
     this.#known.provenAt = Math.max(this.#known.provenAt, sentAt);
     return true;
+  }
+
+  /**
+   * `server` answered as the primary. An ear at another one hears nothing of what commits here: an address was moved in a failover,
+   * and the old primary lives on.
+   */
+  answered(server: number): void {
+    if (server === this.#known.primary) return;
+    this.#known.primary = server;
+    if (this.#known.horizon !== undefined && this.#known.horizon.server !== server) this.loseHorizon();
+  }
+
+  /** Whether an ear at `server` hears what commits on the primary, as far as that is known. */
+  isPrimary(server: number): boolean {
+    return this.#known.primary === undefined || this.#known.primary === server;
   }
 
   /** A mark that was left after the horizon of `era` was noted: what does not show it commits while the ear listens, too. False: too late. */

@@ -143,6 +143,7 @@ export class LoadSteps<E extends Reading, S> {
 
   /** Keeps the entry in the tiers above, unless something newer was heard meanwhile. */
   postgresAnswered(entry: E, now: number): Serve<E, S> {
+    this.#coherence.answered(entry.server);
     const { found, asking } = this.#state;
     const unchanged = asking !== undefined && asking.held?.revision === entry.revision;
     const tier = unchanged ? asking.tier : 'postgres';

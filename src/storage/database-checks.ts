@@ -67,9 +67,15 @@ export function refusePooler(reason: unknown, { postgres }: ResolvedOptions): vo
   );
 }
 
+/** The server and database behind it. */
+export async function whichServer(database: Database): Promise<number | undefined> {
+  const [row] = await database.read<[server: number]>(WHICH_SERVER, []);
+  return row?.[0];
+}
+
 /** NOTIFY stays within its database: an ear in another one hears nothing and would look alive. */
 export async function expectSameServer(database: Database, coherence: Coherence): Promise<void> {
-  const [row] = await database.rows<[server: number]>(WHICH_SERVER, []);
-  if (coherence.hears === undefined || coherence.hears === row?.[0]) return;
+  const server = await whichServer(database);
+  if (coherence.hears === undefined || coherence.hears === server) return;
   throw new TypeError('option postgres.direct leads to another database than postgres.primary: name the same one');
 }

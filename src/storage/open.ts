@@ -23,7 +23,7 @@ import { PostgresTier } from '../tiers/postgres.js';
 import { FORMAT, RedisTier } from '../tiers/redis.js';
 import { connectRedis } from '../tiers/redis-client.js';
 import type { Replicas } from '../tiers/replicas.js';
-import { checkDatabase, checkMarks, expectSameServer, refusePooler } from './database-checks.js';
+import { checkDatabase, checkMarks, expectSameServer, refusePooler, whichServer } from './database-checks.js';
 import { Events, type StorageEvents } from './events.js';
 import { HotKeys } from './hot-keys.js';
 import { Invalidation } from './invalidation.js';
@@ -115,6 +115,7 @@ async function build(options: ResolvedOptions, closers: Closer[], close: () => P
     });
   }
 
+  const primary = () => whichServer(database).catch(() => undefined);
   let feed: ChangeFeed | undefined;
   if (options.changeFeed) {
     const { degraded, recovered } = report('change-feed');
@@ -122,7 +123,7 @@ async function build(options: ResolvedOptions, closers: Closer[], close: () => P
     feed = new ChangeFeed(
       config,
       coherence,
-      { maxStalenessMs, timeoutMs: postgresTimeoutMs, replicated },
+      { maxStalenessMs, timeoutMs: postgresTimeoutMs, replicated, primary },
       {
         heard: (userId, name, revision) => invalidation.heard(keyOf(userId, name), revision, 'change-feed'),
         live: recovered,
@@ -131,7 +132,7 @@ async function build(options: ResolvedOptions, closers: Closer[], close: () => P
     );
   }
 
-  const replicas = openReplicas(options, database, coherence, events, () => report('replica'));
+  const replicas = openReplicas(options, coherence, events, () => report('replica'), primary);
   if (replicas !== undefined) closers.push(() => replicas.close());
   const renewHorizon = () => feed?.renew();
   const limits = { maxStalenessMs, staleIfErrorMs, fillLease: options.fillLease };

@@ -4,7 +4,6 @@ import type { ResolvedOptions } from '../options.js';
 import { Database } from '../postgres/database.js';
 import { Replica } from '../tiers/replica.js';
 import { Replicas } from '../tiers/replicas.js';
-import { WHICH_SERVER } from '../tiers/statements.js';
 import type { Events } from './events.js';
 
 /** Of postgresTimeoutMs, what a replica may take of it: the primary has to be asked as well. */
@@ -18,10 +17,10 @@ interface Report {
 /** report: made anew for each, so that the return of one is not taken for that of another. */
 export function openReplicas(
   { postgres, postgresTimeoutMs, maxQueue }: ResolvedOptions,
-  primary: Database,
   coherence: Coherence,
   events: Events,
   report: () => Report,
+  primary: () => Promise<number | undefined>,
 ): Replicas | undefined {
   if (postgres.replicas.length === 0) return undefined;
   const timeoutMs = Math.max(1, Math.ceil(postgresTimeoutMs * SHARE));
@@ -35,10 +34,5 @@ export function openReplicas(
         events.emit('corrupt', { userId, adapterName, tier: 'postgres', reason }),
     });
   });
-  const which = () =>
-    primary.read<[server: number]>(WHICH_SERVER, []).then(
-      ([row]) => row?.[0],
-      () => undefined,
-    );
-  return new Replicas(all, coherence, which);
+  return new Replicas(all, coherence, primary);
 }

@@ -1,7 +1,7 @@
 /**
  * The read replicas of a storage: each load goes to the next of those in rotation; the others are looked after until they return.
- * They are judged by the server that the change feed listens to. Where the primary that is asked is another one, as when its
- * address was moved in a failover and the old one lives on, none of them counts.
+ * They are judged by the server that the change feed listens to, and that has to be the primary: where nobody asks that one for
+ * a while, since replicas answer all, it is asked who it is.
  */
 import type { Coherence } from '../coherence/head.js';
 import type { Key } from '../coherence/key.js';
@@ -15,13 +15,11 @@ export class Replicas {
   readonly #all: readonly Replica[];
   readonly #coherence: Coherence;
   readonly #primary: () => Promise<number | undefined>;
-  /** The primary is not the server that the change feed listens to. */
-  #elsewhere = false;
   #looking: Promise<void> | undefined;
   #turn = 0;
   #timer: NodeJS.Timeout | undefined;
 
-  /** primary: the number of the server that is asked where a replica's answer does not count; undefined: not known now. Never rejects. */
+  /** primary: the server and database that are the primary now; undefined: not known. Never rejects. */
   constructor(all: readonly Replica[], coherence: Coherence, primary: () => Promise<number | undefined>) {
     this.#all = all;
     this.#coherence = coherence;
@@ -36,21 +34,19 @@ export class Replicas {
   }
 
   get stats(): ReplicaStats[] {
-    return this.#all.map(({ stats }) =>
-      this.#elsewhere && stats.state === 'up' ? { ...stats, state: 'behind' } : stats,
-    );
+    return this.#all.map(({ stats }) => stats);
   }
 
   /** The one whose turn it is; undefined: none can give an answer that counts. */
   next(): Replica | undefined {
-    return this.#elsewhere ? undefined : this.#first(({ state }) => state === 'up');
+    return this.#first(({ state }) => state === 'up');
   }
 
   /** The primary is away: what the first that answers at least shows of these, by key, in one question to each. */
   async shown(keys: readonly Key[]): Promise<ReadonlyMap<string, Entry>> {
     const first = this.next() ?? this.#first(({ state }) => state === 'behind');
     const others = this.#all.filter((replica) => replica !== first && replica.state !== 'down');
-    for (const replica of this.#elsewhere || first === undefined ? [] : [first, ...others]) {
+    for (const replica of first === undefined ? [] : [first, ...others]) {
       const answers = await replica.load(keys, []);
       const shown = keys.flatMap((key, i) => (answers[i] === undefined ? [] : [[key.id, answers[i]] as const]));
       if (shown.length > 0) return new Map(shown);
@@ -82,7 +78,6 @@ export class Replicas {
 
   async #lookAtPrimary(): Promise<void> {
     const primary = await this.#primary();
-    const { hears } = this.#coherence;
-    if (primary !== undefined && hears !== undefined) this.#elsewhere = primary !== hears;
+    if (primary !== undefined) this.#coherence.answered(primary);
   }
 }

@@ -44,15 +44,27 @@ afterEach(async () => {
   await proxy?.close();
 });
 
-function makeFeed({ url = proxy.url(database.url), maxStalenessMs = LEASE, timeoutMs = 2000 } = {}) {
+interface Made {
+  url?: string;
+  maxStalenessMs?: number;
+  timeoutMs?: number;
+  primary?: () => Promise<number | undefined>;
+}
+
+function makeFeed({ url = proxy.url(database.url), maxStalenessMs = LEASE, timeoutMs = 2000, ...more }: Made = {}) {
   const coherence = new Listened({ maxStalenessMs, changeFeed: true });
   const notes = new Notes();
-  const feed = new ChangeFeed({ connectionString: url }, coherence, { maxStalenessMs, timeoutMs }, notes.events);
+  const feed = new ChangeFeed(
+    { connectionString: url },
+    coherence,
+    { maxStalenessMs, timeoutMs, ...more },
+    notes.events,
+  );
   open.push({ feed, notes, coherence });
   return { feed, notes, coherence };
 }
 
-async function startFeed(options: Parameters<typeof makeFeed>[0] = {}) {
+async function startFeed(options: Made = {}) {
   const made = makeFeed(options);
   await made.feed.start();
   return made;
@@ -276,6 +288,33 @@ describe('beginning', () => {
     expect(live(coherence)).toBe(false);
     await waitFor(() => live(coherence));
     expect(coherence.horizons.length).toBe(3);
+  });
+});
+
+describe('another server than the one that it listens to', () => {
+  const ELSEWHERE = 1;
+
+  test('answers as the primary: the ear is given up, and not taken again until that is over', async () => {
+    let primary: number | undefined;
+    const { coherence, notes } = await startFeed({ primary: async () => primary });
+    const { hears } = coherence;
+    coherence.answered(ELSEWHERE);
+    expect(live(coherence)).toBe(false);
+    await waitFor(() => notes.count('lost') === 1);
+    expect(notes.causes[0]?.message).toMatch(/another server than the one that answers as the primary/);
+    // It is tried again and again; nobody says who the primary is.
+    await waitFor(() => coherence.horizons.length === 1 && live(coherence) === false);
+    primary = hears;
+    await waitFor(() => live(coherence));
+    expect(notes.states).toEqual(['live', 'lost', 'live']);
+  });
+
+  test('answered last, before both moved: the primary is asked who it is, and the ear listens', async () => {
+    const { coherence: other } = await startFeed();
+    const { feed, coherence, notes } = makeFeed({ primary: async () => other.hears });
+    coherence.answered(ELSEWHERE);
+    await feed.start();
+    expect([live(coherence), notes.states]).toEqual([true, ['live']]);
   });
 });
 

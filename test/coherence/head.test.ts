@@ -159,6 +159,22 @@ describe('horizon', () => {
   });
 });
 
+describe('the primary', () => {
+  test('another server answers as it: an ear that listens to this one covers nothing any more', () => {
+    const coherence = listening();
+    coherence.answered(SERVER);
+    expect([coherence.counts(reading(200), 1), coherence.isPrimary(SERVER)]).toEqual([true, true]);
+    const { era } = coherence;
+    coherence.answered(SERVER + 1);
+    expect([coherence.counts(reading(200), 1), coherence.isPrimary(SERVER)]).toEqual([false, false]);
+    expect(coherence.listen({ server: SERVER, xid: 100 }, era, 1)).toBe(false);
+  });
+
+  test('who has not been asked yet may be any', () => {
+    expect(machine().isPrimary(SERVER)).toBe(true);
+  });
+});
+
 describe('lease', () => {
   test('runs from when the query for the horizon was sent, not from when it was answered', () => {
     const coherence = listening(100, 500);

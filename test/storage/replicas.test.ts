@@ -495,6 +495,37 @@ test('the primary is another one than the change feed listens to: standbys of ei
   await promoted.stop();
 });
 
+test('the primary is another one than the change feed listens to: memory does not count, replicas or none', async () => {
+  const [a, b] = [await known(1), await known(2)];
+  const promoted = await replication.standby();
+  const [address, direct] = [await startProxy(primary.server.port), await startProxy(primary.server.port)];
+  const node = await LoRAStorage.open({
+    postgres: { primary: address.url(primary.url), direct: direct.url(primary.url) },
+    redis: false,
+    maxStalenessMs: 60_000,
+  });
+  opened.push(node);
+  expect([await versionAt(node, a), await versionAt(node, b)]).toEqual([1, 1]);
+  await promoted.promote();
+  address.moveTo(promoted.server.port);
+  const successor = await open({ primary: promoted.url, replicas: [] });
+  await successor.saveAdapter(smallAdapter(a, 3));
+  // The first who asks the new primary finds out.
+  await waitFor(async () => (await versionAt(node, randomUUID())) === 'ADAPTER_NOT_FOUND');
+  expect(await versionAt(node, a)).toBe(2);
+  await successor.saveAdapter(smallAdapter(a, 4));
+  expect(await node.loadAdapterInfo(a)).toMatchObject({ version: 3, tier: 'postgres', stale: false });
+  await waitFor(async () => (await node.health()).changeFeed === 'down');
+
+  direct.moveTo(promoted.server.port);
+  await waitFor(async () => (await node.health()).changeFeed === 'live');
+  await versionAt(node, a);
+  expect(await node.loadAdapterInfo(a)).toMatchObject({ version: 3, tier: 'memory' });
+  await node.close();
+  await Promise.all([successor.close(), address.close(), direct.close()]);
+  await promoted.stop();
+});
+
 test('a mark is a position in the log, whatever becomes of the row that it was left in', async () => {
   await primary.sql('select lora_store_mark()');
   await primary.sql('update lora_store_primary set mark = mark + 1');
