@@ -1,6 +1,7 @@
 -- Makes the heads say again what the bodies say, after writes that no trigger saw: with triggers disabled, by
 -- session_replication_role, or applied by logical replication. May be run at any time, by the owner of the tables. Loads go
--- on, writers wait, and every node hears of it. Weights that were rewritten under the same number leave no trace here:
+-- on, writers wait, and every node hears of it, and takes nothing that it holds for the latest before it has asked again: also
+-- what was told by no trigger of the heads (one that was off meanwhile) is found. Weights that were rewritten under the same number leave no trace here:
 -- after those run after-restore.sql, which gives every adapter a new revision.
 
 do $rebuild$
@@ -24,3 +25,5 @@ begin
     select from lora_adapters as b where b.user_id = h.user_id and b.adapter_name = h.adapter_name);
 end
 $rebuild$;
+
+notify lora_store_heads, '*';

@@ -61,6 +61,20 @@ test('a rollback that meets it waits without a head, so that the two do not wait
   expect(await withClient(bench.postgresUrl, wrongHeads)).toEqual([]);
 });
 
+test('a head that was moved while nobody was told: a node that holds what was there before asks again', async () => {
+  const other = await bench.open();
+  await other.saveAdapter(smallAdapter(userId, 1));
+  // Without Redis, where the saver himself would tell it.
+  node = await bench.open({ redis: false });
+  expect(await versionOf('default')).toBe(1);
+  await bench.sql('alter table lora_adapter_heads disable trigger user');
+  await other.saveAdapter(smallAdapter(userId, 2));
+  await bench.sql('alter table lora_adapter_heads enable trigger user');
+  expect(await withClient(bench.postgresUrl, wrongHeads)).toEqual([]);
+  await bench.sql(rebuild);
+  await waitFor(async () => (await versionOf('default')) === 2);
+});
+
 test('bodies that came, went and replaced the latest one, behind the back of every head', async () => {
   for (const name of ['came', 'went', 'all went', 'untouched']) {
     for (const seed of [1, 2]) await node.saveAdapter(smallAdapter(userId, seed), name);
