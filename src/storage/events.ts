@@ -13,7 +13,7 @@ export type Part = Tier | 'bus' | 'change-feed' | 'replica';
 
 /** What storage.on() reports; the same and more goes out on diagnostics_channel 'lora-store:*'. */
 export interface StorageEvents {
-  /** A tier stopped answering, or answers with refusals. */
+  /** A tier stopped answering, or answers with refusals; of what did so in open(), told right after it. */
   degraded: [{ tier: Part; cause: Error }];
   /** All is well with it again. */
   recovered: [{ tier: Part; afterMs: number }];
@@ -29,8 +29,27 @@ export type EventName = keyof StorageEvents;
 
 export class Events {
   readonly #emitter = new EventEmitter();
+  readonly #onceOpen: (() => void)[] = [];
+  #storage: LoRAStorage | undefined;
+
   /** Whose events these are, for those who listen to all; undefined while it opens. */
-  storage: LoRAStorage | undefined;
+  get storage(): LoRAStorage | undefined {
+    return this.#storage;
+  }
+
+  /** `storage` is about to be handed out. */
+  opened(storage: LoRAStorage): void {
+    this.#storage = storage;
+    // A turn later: whoever awaits open() listens by then.
+    setImmediate(() => {
+      for (const tell of this.#onceOpen) tell();
+    });
+  }
+
+  /** For what happens while it opens, and nobody can listen to it yet. */
+  onceOpen(tell: () => void): void {
+    this.#onceOpen.push(tell);
+  }
 
   on<E extends EventName>(event: E, listener: (...args: StorageEvents[E]) => void): void {
     this.#emitter.on(event, listener as (...args: unknown[]) => void);
@@ -43,6 +62,11 @@ export class Events {
   emit<E extends EventName>(event: E, ...args: StorageEvents[E]): void {
     const channel = eventChannels[event];
     if (channel.hasSubscribers) channel.publish({ ...args[0], storage: this.storage });
+    this.tell(event, ...args);
+  }
+
+  /** Listeners of the storage alone: the others have been told. */
+  tell<E extends EventName>(event: E, ...args: StorageEvents[E]): void {
     try {
       this.#emitter.emit(event, ...args);
     } catch (error) {

@@ -31,7 +31,7 @@ export class LoRAStorage {
 
   private constructor(parts: Parts) {
     this.#parts = { ...parts, telling: new Telling(this, parts) };
-    parts.events.storage = this;
+    parts.events.opened(this);
   }
 
   /**

@@ -190,15 +190,18 @@ function openMemory(maxBytes: number, guard: boolean, events: Events): MemoryTie
 
 /** What was not reported as degraded does not recover: the first connection is no recovery. */
 function reporter(events: Events, tier: StorageEvents['degraded'][0]['tier']) {
-  let down = false;
+  let down: Error | undefined;
+  let untold = false;
+  events.onceOpen(() => untold && down !== undefined && events.tell('degraded', { tier, cause: down }));
   return {
     degraded(cause: Error) {
-      down = true;
+      down = cause;
+      untold = events.storage === undefined;
       events.emit('degraded', { tier, cause });
     },
     recovered(afterMs: number) {
-      if (down) events.emit('recovered', { tier, afterMs });
-      down = false;
+      if (down !== undefined) events.emit('recovered', { tier, afterMs });
+      down = undefined;
     },
   };
 }

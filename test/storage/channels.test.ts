@@ -1,6 +1,7 @@
 /** What goes out on 'lora-store:*': each call once, told to its caller's context, with where and how it ended. */
 import { AsyncLocalStorage } from 'node:async_hooks';
 import { randomUUID } from 'node:crypto';
+import { subscribe, unsubscribe } from 'node:diagnostics_channel';
 import { expect, test, vi } from 'vitest';
 import type { LoadMessage } from '../../src/storage/channels.js';
 import type { LoRAStorage } from '../../src/storage/lora-storage.js';
@@ -101,6 +102,24 @@ test('one version, where memory holds it and where Postgres has to be asked', as
     { tier: 'memory', version: 2, verifiedAgeMs: undefined },
     { tier: 'postgres', version: 1, verifiedAgeMs: undefined },
   ]);
+});
+
+test('what degraded while it opened, and has not recovered, is told again once somebody can listen to it', async () => {
+  const proxy = await proxyTo(bench.postgresUrl);
+  proxy.cut();
+  const [opening, told]: [unknown[], { tier: string; cause: Error }[]] = [[], []];
+  // Nodes of other tests may still have something to say, under their names.
+  const note = (message: unknown) => (message as { storage?: unknown }).storage ?? opening.push(message);
+  subscribe('lora-store:degraded', note);
+  const postgres = { primary: bench.postgresUrl, direct: proxy.url(bench.postgresUrl) };
+  const node = await bench.open({ postgres, redis: false });
+  node.on('degraded', (event) => told.push(event));
+  await waitFor(() => told.length > 0);
+  expect(told).toEqual([{ tier: 'change-feed', cause: expect.any(Error) }]);
+  expect(opening).toEqual([{ ...told[0], storage: undefined }]);
+  unsubscribe('lora-store:degraded', note);
+  await node.close();
+  await proxy.close();
 });
 
 test('Postgres away: stale where something is held, unavailable where nothing is, and its save', async () => {
