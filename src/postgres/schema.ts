@@ -63,8 +63,8 @@ const PARTITION_TRIGGERS = {
 } as const;
 
 /**
- * One row a missing thing, the first one first, and the command that mends it, if it is not migrate; a table that is missing
- * stands for all that belongs to it.
+ * One row a missing thing, the first one first, and what mends it, if it is not migrate; a table that is missing stands for all
+ * that belongs to it. One that another schema has was not forgotten: migrated here, it would be empty.
  */
 export const MISSING = `
   with tables as (
@@ -74,7 +74,11 @@ export const MISSING = `
       .join(', ')}) as need (name)
   )
   select missing, mend from (
-    select 1 as place, 'table ' || name as missing, null as mend from tables where id is null
+    select 1 as place, 'table ' || name || pg_catalog.format(' in schema %I of database %I', current_schema(), current_database()) as missing,
+      (select pg_catalog.format('set search_path to %I', nspname)
+       from pg_catalog.pg_class as c join pg_catalog.pg_namespace as n on n.oid = c.relnamespace
+       where relname = name and name <> 'users' and relkind in ('r', 'p') limit 1) as mend
+    from tables where id is null
     union all
     select 2, 'column ' || need.tab || '.' || need.name || ' of type ' || need.type, null
     from (values ${values(COLUMNS)}) as need (tab, name, type)
@@ -82,8 +86,9 @@ export const MISSING = `
     left join pg_catalog.pg_attribute as a on a.attrelid = tables.id and a.attname = need.name and not a.attisdropped
     where a.attnum is null or pg_catalog.format_type(a.atttypid, a.atttypmod) <> need.type
     union all
-    select 3, case when t.tgname is null then 'trigger ' || need.name || ' on ' || need.tab
-      else 'trigger ' || need.name || ' (alter table ' || need.tab || ' enable trigger ' || need.name || ')' end, null
+    select 3, 'trigger ' || need.name || ' on ' || need.tab || case when t.tgname is null then '' else ', which is disabled' end,
+      case when t.tgname is not null
+        then 'alter table ' || need.tab || ' enable trigger ' || need.name end
     from (values ${values(TRIGGERS)}) as need (tab, name, func)
     join tables on tables.name = need.tab and tables.id is not null
     left join (pg_catalog.pg_trigger as t join pg_catalog.pg_proc as p on p.oid = t.tgfoid)
@@ -91,7 +96,7 @@ export const MISSING = `
     where t.tgenabled is null or t.tgenabled not in ('O', 'A')
     union all
     select 4, 'trigger ' || need.name || ' on partition ' || leaf.relname,
-      'lora-store partition --by hash --count ' || (select count(*) from pg_catalog.pg_inherits where inhparent = tables.id)
+      'npx lora-store partition --by hash --count ' || (select count(*) from pg_catalog.pg_inherits where inhparent = tables.id)
     from (values ${values({ lora_adapters: PARTITION_TRIGGERS })}) as need (tab, name, func)
     join tables on tables.name = need.tab
     join (pg_catalog.pg_inherits as i join pg_catalog.pg_class as leaf on leaf.oid = i.inhrelid) on i.inhparent = tables.id
@@ -107,5 +112,12 @@ export async function checkSchema(query: Query): Promise<void> {
   const [[first, mend] = []] = missing;
   if (first === undefined) return;
   const more = missing.length === 1 ? '' : ` (and ${missing.length - 1} more)`;
-  throw new SchemaError(`the database is without ${first}${more}: run \`npx ${mend ?? 'lora-store migrate up'}\``);
+  throw new SchemaError(`the database is without ${first}${more}: ${remedy(mend)}`);
+}
+
+function remedy(mend: unknown = null): string {
+  if (mend === null) return 'run `npx lora-store migrate up`';
+  const [, schema] = /^set search_path to (.*)$/.exec(String(mend)) ?? [];
+  if (schema !== undefined) return `schema ${schema} has it, and has to be in the search_path`;
+  return String(mend).startsWith('npx ') ? `run \`${mend}\`` : `in psql run \`${mend}\``;
 }

@@ -1,9 +1,11 @@
 /** What must be true of the database before a storage opens on it: each check names the option or command that mends it. */
+import { join } from 'node:path';
 import type { Coherence } from '../coherence/head.js';
 import { SchemaError } from '../errors.js';
 import type { ResolvedOptions } from '../options.js';
 import { type Database, statement } from '../postgres/database.js';
 import { sqlState } from '../postgres/failure.js';
+import { DIRECTORY } from '../postgres/migrate.js';
 import { PoolerError } from '../postgres/pooler.js';
 import { checkSchema } from '../postgres/schema.js';
 import { MARK } from '../postgres/server-id.js';
@@ -39,7 +41,8 @@ export async function checkMarks(database: Database): Promise<void> {
     if (row?.[0] === false) {
       throw new SchemaError(
         'trigger lora_adapter_heads_sign of lora_adapter_heads is missing or disabled, without which a standby does not show whose it is: ' +
-          'lora-store migrate down, then up, or alter table lora_adapter_heads enable trigger lora_adapter_heads_sign',
+          '`alter table lora_adapter_heads enable trigger lora_adapter_heads_sign`, or, where there is none, ' +
+          `\`psql "$DATABASE_URL" -f ${join(DIRECTORY, '005_primary.up.sql')}\``,
       );
     }
   } catch (error) {

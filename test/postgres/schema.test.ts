@@ -49,10 +49,9 @@ describe('checkSchema', () => {
   });
 
   test.each([
-    ['drop table lora_adapter_heads', 'table lora_adapter_heads'],
-    ['drop table lora_adapters', 'table lora_adapters'],
-    ['drop table users cascade', 'table users'],
-    ['set local search_path = pg_catalog', 'table lora_adapter_heads (and 2 more)'],
+    ['drop table lora_adapter_heads', 'table lora_adapter_heads in schema public of database HERE'],
+    ['drop table lora_adapters', 'table lora_adapters in schema public of database HERE'],
+    ['drop table users cascade', 'table users in schema public of database HERE'],
     [
       'alter table lora_adapters drop column weights cascade',
       'column lora_adapters.weights of type bytea (and 1 more)',
@@ -71,14 +70,6 @@ describe('checkSchema', () => {
       'trigger lora_adapters_settle_delete on lora_adapters (and 3 more)',
     ],
     [
-      'alter table lora_adapters disable trigger lora_adapters_settle_truncate',
-      'trigger lora_adapters_settle_truncate (alter table lora_adapters enable trigger lora_adapters_settle_truncate)',
-    ],
-    [
-      'alter table lora_adapter_heads enable replica trigger lora_adapter_heads_notify_update',
-      'trigger lora_adapter_heads_notify_update (alter table lora_adapter_heads enable trigger lora_adapter_heads_notify_update)',
-    ],
-    [
       `drop trigger lora_adapters_settle_truncate on lora_adapters;
        create trigger lora_adapters_settle_truncate before update on lora_adapters
        for each row execute function lora_adapters_touch()`,
@@ -89,7 +80,30 @@ describe('checkSchema', () => {
     expect(complaint).toBeInstanceOf(SchemaError);
     expect(complaint).toHaveProperty(
       'message',
-      `the database is without ${missing}: run \`npx lora-store migrate up\``,
+      `the database is without ${missing.replace('HERE', new URL(database.url).pathname.slice(1))}: run \`npx lora-store migrate up\``,
+    );
+  });
+
+  test.each([
+    [
+      'alter table lora_adapters disable trigger lora_adapters_settle_truncate',
+      'trigger lora_adapters_settle_truncate on lora_adapters, which is disabled: ' +
+        'in psql run `alter table lora_adapters enable trigger lora_adapters_settle_truncate`',
+    ],
+    [
+      'alter table lora_adapter_heads enable replica trigger lora_adapter_heads_notify_update',
+      'trigger lora_adapter_heads_notify_update on lora_adapter_heads, which is disabled: ' +
+        'in psql run `alter table lora_adapter_heads enable trigger lora_adapter_heads_notify_update`',
+    ],
+    // Migrated there, it would be empty, and every adapter gone.
+    [
+      'create schema app; set local search_path = app',
+      'table lora_adapter_heads in schema app of database HERE (and 2 more): schema public has it, and has to be in the search_path',
+    ],
+  ])('after %s: not what a migration mends', async (change, complaint) => {
+    expect(await complaintAfter(change)).toHaveProperty(
+      'message',
+      `the database is without ${complaint.replace('HERE', new URL(database.url).pathname.slice(1))}`,
     );
   });
 });

@@ -12,11 +12,10 @@ export async function schema({ options }: Patient): Promise<Verdict> {
     return ok('that of this version; this role may not read lora_store_migrations');
   if (problem === undefined)
     return ok(`that of this version; ${applied.length} of ${migrations.length} migrations recorded`);
-  const [, enable] = /\((alter table [^)]*)\)/.exec(problem) ?? [];
-  const found = problem.replace(/: run .*$/, '');
-  const [, mend = ''] = /: run `(.*)`$/.exec(problem) ?? [];
-  if (enable !== undefined) return failure(found, `${enable};`);
-  if (!mend.includes('migrate')) return failure(found, mend);
+  const [told = '', where = '', mend] = /: (in psql )?run `(.*)`$/.exec(problem) ?? [];
+  const found = problem.slice(0, problem.length - told.length);
+  if (mend === undefined) return failure(found);
+  if (!mend.includes('migrate')) return failure(found, where === '' ? mend : `${mend};`);
   if (applied.length < migrations.length) return failure(found, 'npx lora-store migrate up');
   // All is recorded as done: only the files themselves bring back what was taken away by hand.
   return failure(found, `cat ${DIRECTORY}/*.up.sql | psql "$DATABASE_URL" -v ON_ERROR_STOP=1`);
