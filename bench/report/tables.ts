@@ -30,6 +30,14 @@ export function withTables(page: string, reference: Results | undefined): string
   );
 }
 
+/** What a user waits for, and by which side of which case it was measured. */
+const CALLS = [
+  ['a load from memory', 'memory', 'hit, awaited', 'loadAdapter'],
+  ['from Redis', 'redis', 'hit in Redis', 'loadAdapter'],
+  ['from Postgres', 'postgres', 'one load at a time', 'loadAdapter'],
+  ['a save', 'save', 'one save at a time', 'saveAdapter'],
+] as const;
+
 function targetBlock(results: Results): string {
   const rows = results.targets.map((target) => [
     target.what,
@@ -39,10 +47,23 @@ function targetBlock(results: Results): string {
   ]);
   return `## Measured
 
-${measuredOn(results)} ${verdict(results)}
+${measuredOn(results)}
+
+${callsOf(results)}The targets say how near that comes to the least that it could take: to the same work by hand, in C or Rust, or by another package.
+${verdict(results)} bench/README.md says why one is short.
 
 ${table(['what', 'target', 'measured', ''], rows)}
 `;
+}
+
+/** Nothing, where none of them was measured. */
+function callsOf({ cases }: Results): string {
+  const took = CALLS.flatMap(([what, name, group, side]) => {
+    const sides = cases.find((one) => one.name === name)?.sides;
+    const found = sides?.find((one) => one.group === group && one.name === side);
+    return found === undefined ? [] : [`${what} ${duration(found.latency.p50)}`];
+  });
+  return took.length === 0 ? '' : `One call at a time, in the median: ${took.join(', ')}. `;
 }
 
 function shortBlock({ targets }: Results): string {

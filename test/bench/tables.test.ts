@@ -33,6 +33,15 @@ test('a block holds what its name says, and what is around it stays', () => {
   expect(withTables(written, results)).toBe(written);
 });
 
+test('what a user waits for stands before the targets, as far as it was measured', () => {
+  const [first, ...others] = results.cases as [CaseResult, ...CaseResult[]];
+  const [one] = first.sides as [SideResult];
+  const side = { ...one, name: 'saveAdapter', group: 'one save at a time', latency: { ...one.latency, p50: 859 } };
+  const cases = [{ ...first, name: 'save', sides: [{ ...side, name: 'bare INSERT' }, side] }, ...others];
+  expect(withTables(page, { ...results, cases })).toMatch(/One call at a time, in the median: a save 859\sµs\./);
+  expect(withTables(page, results)).not.toContain('One call at a time');
+});
+
 test('what is short is listed with the reason that the run gave', () => {
   const written = withTables('<!-- bench: short -->\n<!-- /bench -->', results);
   expect(written).toContain(
