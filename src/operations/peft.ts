@@ -2,19 +2,17 @@
  * Adapters as Hugging Face PEFT saves them: adapter_model.safetensors with `<module>.lora_A.weight` [r × in] and
  * `<module>.lora_B.weight` [out × r], and adapter_config.json beside it. A is our base layer, B our user layer.
  */
-import { readFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { UserLoRAAdapter } from '../adapter/adapter.js';
 import type { AdapterShape } from '../adapter/matrix.js';
 import { parseUserId } from '../adapter/user-id.js';
 import { InvalidAdapterError } from '../errors.js';
 import { writeDurably } from './durable.js';
+import { ROOT, readConfig, scalingOf } from './peft-config.js';
 import { encodeSafetensors, SafetensorsFile } from './safetensors.js';
 import { SafetensorsError, type Tensor } from './safetensors-header.js';
 import { refuseTaken } from './workplace.js';
 
-/** What PEFT puts before the name of a module in the model. */
-const ROOT = 'base_model.model.';
 const A = '.lora_A.weight';
 const B = '.lora_B.weight';
 const ITERATIONS = 'training_iterations';
@@ -94,10 +92,32 @@ function chooseModule(names: readonly string[], module: string | undefined): str
     const what = all.length === 0 ? `no tensor is named *${A}` : `choose one with --module: ${listed}`;
     throw new SafetensorsError(all.length > 20 ? `${what} and ${all.length - 20} more` : what);
   }
-  // A magnitude of DoRA, or a bias: without it the adapter would be another one.
-  const more = names.find((name) => name.startsWith(`${prefix}.lora_`) && name !== prefix + A && name !== prefix + B);
-  if (more === undefined) return prefix;
-  throw new SafetensorsError(`tensor ${JSON.stringify(more)} has no place in an adapter of A and B alone`);
+  refuseBeside(prefix, names, all);
+  return prefix;
+}
+
+/** What was trained of this module beside A and B: without it the adapter would be another one. */
+function refuseBeside(prefix: string, names: readonly string[], modules: readonly string[]): void {
+  const inside = modules.filter((other) => other.startsWith(`${prefix}.`));
+  const more = names.find(
+    (name) =>
+      name.startsWith(`${prefix}.`) &&
+      name !== prefix + A &&
+      name !== prefix + B &&
+      !inside.some((other) => name.startsWith(`${other}.`)),
+  );
+  if (more === undefined) return;
+  throw new SafetensorsError(
+    `tensor ${JSON.stringify(more)} has no place in an adapter of A and B alone: ${mendOf(more.slice(prefix.length))}`,
+  );
+}
+
+function mendOf(rest: string): string {
+  if (rest.startsWith('.lora_') && !rest.endsWith('bias')) return 'it is of another kind of adapter than LoRA';
+  if (rest.startsWith('.lora_')) return "it is a bias of B's: train with lora_bias=False";
+  const save = 'put it into the model itself, and save the file without it';
+  if (rest.endsWith('bias')) return `it is the module's bias, trained as well: train with bias='none', or ${save}`;
+  return `it is of the module itself, saved whole: leave that out of modules_to_save, or ${save}`;
 }
 
 function matrixOf(name: string, tensors: ReadonlyMap<string, Tensor>): [number, number] {
@@ -105,45 +125,6 @@ function matrixOf(name: string, tensors: ReadonlyMap<string, Tensor>): [number, 
   const [rows = 0, columns = 0] = shape ?? [];
   if (shape?.length === 2 && rows > 0 && columns > 0) return [rows, columns];
   throw new SafetensorsError(`tensor ${JSON.stringify(name)} is ${shape === undefined ? 'missing' : 'no matrix'}`);
-}
-
-type Config = Record<string, unknown>;
-
-async function readConfig(path: string): Promise<Config> {
-  let config: unknown;
-  try {
-    config = JSON.parse(await readFile(path, 'utf8'));
-  } catch (cause) {
-    const missing = (cause as NodeJS.ErrnoException).code === 'ENOENT';
-    throw new SafetensorsError(`${path} ${missing ? 'is missing: alpha is in it' : 'is no JSON'}`, { cause });
-  }
-  if (typeof config !== 'object' || config === null) throw new SafetensorsError(`${path} holds no object`);
-  const { peft_type: type = 'LORA', use_dora: dora = false } = config as Config;
-  if (type !== 'LORA' || dora !== false) throw new SafetensorsError(`${path} is of another kind of adapter than LoRA`);
-  return config as Config;
-}
-
-/** What B·A·x is multiplied with. */
-function scalingOf(config: Config, prefix: string, rank: number): number {
-  const name = prefix.startsWith(ROOT) ? prefix.slice(ROOT.length) : prefix;
-  const r = patterned(config.rank_pattern, name) ?? config.r;
-  if (r !== rank) throw new SafetensorsError(`the config says r is ${JSON.stringify(r)}, and A has ${rank} rows`);
-  const alpha = patterned(config.alpha_pattern, name) ?? config.lora_alpha;
-  if (typeof alpha !== 'number') throw new SafetensorsError('the config has no number lora_alpha');
-  return alpha / (config.use_rslora === true ? Math.sqrt(rank) : rank);
-}
-
-/** A setting of some modules, by the end of their names. PEFT takes any regular expression there, and the first that fits. */
-function patterned(patterns: unknown, name: string): unknown {
-  for (const [pattern, value] of Object.entries(patterns ?? {})) {
-    if (!/^\w+(\.\w+)*$/.test(pattern)) {
-      throw new SafetensorsError(
-        `the config has the pattern ${JSON.stringify(pattern)}: write names of modules instead`,
-      );
-    }
-    if (`.${name}`.endsWith(`.${pattern}`)) return value;
-  }
-  return undefined;
 }
 
 function iterationsOf(text = '0'): number {

@@ -91,7 +91,12 @@ test.each([
   [{ ...config, use_rslora: true }, Math.fround(4 / Math.SQRT2)],
   [{ ...config, alpha_pattern: { q: 32 } }, 16],
   [{ ...config, alpha_pattern: { 'other.q': 32 } }, 2],
+  [{ ...config, alpha_pattern: { other: 8, q: 32 }, lora_alpha: 6 }, 16],
   [{ ...config, r: 8, rank_pattern: { q: 2 } }, 2],
+  [
+    { ...config, r: 8, rank_pattern: { q: 2 }, alpha_pattern: { q: 32 }, use_rslora: true },
+    Math.fround(32 / Math.SQRT2),
+  ],
 ])('alpha and r of %j scale by %d', async (settings, scaling) => {
   expect((await reading(readFileSync(golden('f32.safetensors')), settings)).scalingFactor).toBe(scaling);
 });
@@ -99,12 +104,54 @@ test.each([
 test.each([
   [{ ...config, r: 4 }, /r is 4, and A has 2 rows/],
   [{ ...config, lora_alpha: '4' }, /no number lora_alpha/],
-  [{ ...config, use_dora: true }, /another kind/],
+  [{ ...config, r: undefined }, /r is undefined/],
   [{ ...config, peft_type: 'IA3' }, /another kind/],
   [{ ...config, alpha_pattern: { '.*q': 32 } }, /write names of modules instead/],
-  [[], /r is undefined/],
+  [{ ...config, rank_pattern: { q: 4 } }, /r is 4, and A has 2 rows/],
+  [{ ...config, rank_pattern: 'q' }, /a rank_pattern that is no object/],
+  [{ ...config, use_rslora: 1 }, /a use_rslora that is no boolean/],
+  [{ ...config, use_dora: true }, /has use_dora: .*; train it without/],
+  [{ ...config, lora_bias: true }, /has lora_bias: B has a bias/],
+  [{ ...config, use_qalora: true }, /has use_qalora/],
+  [{ ...config, use_bdlora: { nblocks: 2 } }, /has use_bdlora/],
+  [{ ...config, kasa_config: {} }, /has kasa_config/],
+  [{ ...config, monteclora_config: {} }, /has monteclora_config/],
+  [{ ...config, arrow_config: {} }, /has arrow_config/],
+  [{ ...config, alora_invocation_tokens: [1] }, /has alora_invocation_tokens/],
+  [{ ...config, init_lora_weights: 'pissa_niter_4' }, /"pissa_niter_4": .* path_initial_model_for_weight_conversion/],
+  [{ ...config, init_lora_weights: 'OLoRA' }, /taken out of the model/],
+  [[], /holds no object/],
 ])('a config that says otherwise, %j, is refused', async (settings, words) => {
   await expect(reading(readFileSync(golden('f32.safetensors')), settings)).rejects.toThrow(words);
+});
+
+test.each([
+  ['layers.0.q', { 'layers.0.q': 8, q: 16 }, 4],
+  ['layers.0.q', { q: 16, 'layers.0.q': 8 }, 8],
+  ['layers.0.q_proj', { 'q.proj': 8 }, 4], // a dot of an expression
+  ['layers.0.q_proj', { proj: 8 }, 2],
+  ['layers.0', { 0: 8, 'layers.0': 8 }, 4],
+])('of %s the first pattern that fits holds: %j scale by %d', async (module, pattern, scaling) => {
+  const settings = { ...config, alpha_pattern: pattern };
+  expect((await reading(fileOf(named(module), DATA), settings)).scalingFactor).toBe(scaling);
+});
+
+test('what JSON does not keep in order is not chosen among', async () => {
+  const refused = reading(fileOf(named('layers.0'), DATA), { ...config, alpha_pattern: { 'layers.0': 8, 0: 16 } });
+  await expect(refused).rejects.toThrow(/several of alpha_pattern that fit "layers.0": leave one/);
+});
+
+test.each([
+  { bias: 'none' },
+  { bias: 'all' }, // of a module that has none
+  { bias: 'lora_only' },
+  { fan_in_fan_out: true }, // of the weight of the model; A and B are as ever
+  { fan_in_fan_out: null, use_dora: null, use_rslora: null, rank_pattern: null, alpha_pattern: null, lora_bias: false },
+  { init_lora_weights: 'gaussian', modules_to_save: ['head'], layer_replication: [[0, 2]], velora_config: {} },
+])('%j computes the same', async (more) => {
+  const adapter = await reading(readFileSync(golden('f32.safetensors')), { ...config, ...more });
+  expect([...adapter.baseLayerWeights.data, ...adapter.userLayerWeights.data]).toEqual([...A, ...B]);
+  expect(adapter.scalingFactor).toBe(2);
 });
 
 /** JSON of the golden header, changed. */
@@ -117,6 +164,11 @@ function header(change: (tensors: Record<string, Record<string, unknown>>) => vo
   return JSON.stringify(tensors);
 }
 
+/** The golden header of another module. */
+const named = (module: string) => header(() => undefined).replaceAll('model.q.', `model.${module}.`);
+/** The golden header with a tensor more. */
+const beside = (name: string) =>
+  header((tensors) => Object.assign(tensors, { [name]: { dtype: 'F32', shape: [0], data_offsets: [0, 0] } }));
 const set = (name: string, fields: object) => header((tensors) => Object.assign(tensors[name] as object, fields));
 const DATA = Buffer.alloc(40);
 
@@ -146,15 +198,17 @@ test.each<[string, string | Buffer, RegExp]>([
   ['a space before it', ` ${set(NAME_B, {})}`, /does not begin with/],
   ['no JSON', `${set(NAME_B, {})}}`, /no JSON/],
   ['no UTF-8', Buffer.from(set(NAME_B, {}).replace('lora_B', 'lora_\xff'), 'latin1'), /no JSON in UTF-8/],
+  ['a magnitude of DoRA', beside('base_model.model.q.lora_magnitude_vector'), /no place.*another kind of adapter/],
+  ["a bias of B's", beside('base_model.model.q.lora_B.bias'), /no place.*lora_bias=False/],
+  ['a bias, of bias="all"', beside('base_model.model.q.bias'), /"base_model.model.q.bias" has no place.*bias='none'/],
   [
-    'a magnitude of DoRA',
-    header((t) =>
-      Object.assign(t, {
-        'base_model.model.q.lora_magnitude_vector': { dtype: 'F32', shape: [0], data_offsets: [0, 0] },
-      }),
-    ),
-    /has no place/,
+    'a bias, of "lora_only"',
+    beside('base_model.model.q.base_layer.bias'),
+    /no place.*bias='none', or put it into the model/,
   ],
+  ['a module saved whole', beside('base_model.model.q.weight'), /no place.*modules_to_save, or put it into the model/],
+  ['a base layer', beside('base_model.model.q.base_layer.weight'), /no place.*modules_to_save/],
+  ['a copy of it', beside('base_model.model.q.modules_to_save.default.weight'), /no place.*modules_to_save/],
   [
     'no B',
     header((t) => {
@@ -177,6 +231,23 @@ test.each<[string, string | Buffer, RegExp]>([
   const refused = reading(fileOf(text, DATA));
   await expect(refused).rejects.toThrow(SafetensorsError);
   await expect(refused).rejects.toThrow(words);
+});
+
+test.each(['base_model.model.qkv.bias', 'base_model.model.norm.weight', 'base_model.model.bias', 'bias'])(
+  '%s is of no module that is read',
+  async (name) => {
+    expect((await reading(fileOf(beside(name), DATA))).rank).toBe(2);
+  },
+);
+
+test('a module inside of another one is chosen by itself', async () => {
+  const bytes = readFileSync(golden('python.safetensors'));
+  const dataAt = 8 + bytes.readUInt32LE(0);
+  const text = bytes.toString('utf8', 8, dataAt).replaceAll('model.v.', 'model.q.base_layer.v.');
+  for (const module of ['q', 'q.base_layer.v']) {
+    const adapter = await reading(fileOf(text, bytes.subarray(dataAt)), config, module);
+    expect([...adapter.userLayerWeights.data]).toEqual(B);
+  }
 });
 
 test.each([
