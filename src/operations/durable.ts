@@ -1,12 +1,18 @@
 /** Files that are on the disk, and not only in the kernel's memory, once a promise resolves. */
-import { open, readFile, rename } from 'node:fs/promises';
+import { open, readFile, rename, rm } from 'node:fs/promises';
 import { dirname } from 'node:path';
 
-/** Beside it, then renamed: whoever looks finds the old content or the new one, whole. */
+/** Beside it, then renamed: whoever looks finds the old content or the new one, whole. What fails leaves nothing beside it. */
 export async function writeDurably(path: string, content: string | Buffer): Promise<void> {
   const beside = `${path}.new`;
-  await writeSynced(beside, content);
-  await rename(beside, path);
+  try {
+    await writeSynced(beside, content);
+    await rename(beside, path);
+  } catch (error) {
+    // Of a full disk, it would go on filling it. Where it cannot be removed either, the first error says more.
+    await rm(beside, { force: true }).catch(() => undefined);
+    throw error;
+  }
   await syncDirectory(dirname(path));
 }
 

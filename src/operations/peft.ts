@@ -2,12 +2,13 @@
  * Adapters as Hugging Face PEFT saves them: adapter_model.safetensors with `<module>.lora_A.weight` [r × in] and
  * `<module>.lora_B.weight` [out × r], and adapter_config.json beside it. A is our base layer, B our user layer.
  */
+import { lstat, rm } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { UserLoRAAdapter } from '../adapter/adapter.js';
 import type { AdapterShape } from '../adapter/matrix.js';
 import { parseUserId } from '../adapter/user-id.js';
 import { InvalidAdapterError } from '../errors.js';
-import { writeDurably } from './durable.js';
+import { readIfAny, writeDurably } from './durable.js';
 import { ROOT, readConfig, scalingOf } from './peft-config.js';
 import { encodeSafetensors, SafetensorsFile } from './safetensors.js';
 import { SafetensorsError, type Tensor } from './safetensors-header.js';
@@ -61,12 +62,11 @@ function adapterOf(userId: string, shape: AdapterShape, base: Float32Array, user
   }
 }
 
-/** Refuses to write over either file. The weights come last: where they are, the config is. */
+/** Both files or neither. Refuses to write over what is there. */
 export async function writePeft(path: string, adapter: UserLoRAAdapter, module: string): Promise<void> {
-  for (const file of [path, configBeside(path)]) await refuseTaken(file);
   const name = module.startsWith(ROOT) ? module.slice(ROOT.length) : module;
   const { rank, inputDim, outputDim, scalingFactor, trainingIterations } = adapter;
-  const config = {
+  const settings = {
     ...{ peft_type: 'LORA', task_type: null, base_model_name_or_path: null, inference_mode: true },
     ...{ r: rank, lora_alpha: rank * scalingFactor, use_rslora: false, use_dora: false },
     ...{ target_modules: [name], bias: 'none', lora_dropout: 0, fan_in_fan_out: false, init_lora_weights: true },
@@ -75,8 +75,25 @@ export async function writePeft(path: string, adapter: UserLoRAAdapter, module: 
     { name: ROOT + name + A, shape: [rank, inputDim], data: Float32Array.from(adapter.baseLayerWeights.data) },
     { name: ROOT + name + B, shape: [outputDim, rank], data: Float32Array.from(adapter.userLayerWeights.data) },
   ];
-  await writeDurably(configBeside(path), `${JSON.stringify(config, undefined, 2)}\n`);
-  await writeDurably(path, encodeSafetensors(tensors, { format: 'pt', [ITERATIONS]: String(trainingIterations) }));
+  const config = `${JSON.stringify(settings, undefined, 2)}\n`;
+  await writeBoth(path, config, encodeSafetensors(tensors, { format: 'pt', [ITERATIONS]: String(trainingIterations) }));
+}
+
+/** The weights come last: where they are, the config is. A death in between leaves a config that the same call takes for its own. */
+async function writeBoth(path: string, config: string, weights: Buffer): Promise<void> {
+  await refuseTaken(path);
+  const beside = configBeside(path);
+  const there = (await readIfAny(beside).catch(() => undefined)) === config;
+  if (!there) await refuseTaken(beside);
+  await writeDurably(beside, config);
+  try {
+    await writeDurably(path, weights);
+  } catch (error) {
+    // They may be there, and only not known to last: then so is the config.
+    const without = !there && (await lstat(path).catch(() => undefined)) === undefined;
+    if (without) await rm(beside, { force: true }).catch(() => undefined);
+    throw error;
+  }
 }
 
 /** The prefix of the module's tensors. */

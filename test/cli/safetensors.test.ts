@@ -1,13 +1,15 @@
 /** Adapters of Hugging Face PEFT in and out; the format itself is tested in test/operations/safetensors.test.ts. */
-import { copyFileSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { execFileSync, spawnSync } from 'node:child_process';
+import { copyFileSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { beforeAll, expect, test } from 'vitest';
+import { UserLoRAAdapter } from '../../src/index.js';
 import { redisUrl } from '../support/redis.js';
 import { useStorage } from '../support/storage.js';
 import { waitFor } from '../support/wait.js';
-import { scratchDirectory } from './archives.js';
-import { lora, loraJson } from './support.js';
+import { scratchDirectory, start } from './archives.js';
+import { lora, loraJson, SCRIPT } from './support.js';
 
 const bench = useStorage();
 const scratch = scratchDirectory();
@@ -47,6 +49,54 @@ test('an adapter trained in Python comes in as a new version, is heard of, and g
     `select count(distinct substr(weights, 25)) from lora_adapters where version = 1 and training_iterations = 0`,
   );
   expect(rows).toEqual([{ count: '1' }]); // but for the user id, the bytes are the same
+});
+
+/** A directory, and an export of a whole adapter of 41 kB into it. */
+async function exportInto(name: string) {
+  const storage = await bench.open();
+  await storage.saveAdapter(new UserLoRAAdapter(user).initializeRandom(1), name);
+  const directory = join(scratch, name);
+  mkdirSync(directory);
+  const target = join(directory, 'a.safetensors');
+  return { directory, target, args: ['export', target, '--user', user, '--name', name, '--module', 'q'] };
+}
+
+test('an export that the disk has no room for leaves nothing, and goes well once there is', async () => {
+  const { directory, target, args } = await exportInto('full');
+  // No file may be larger: to the process it is a write that fails in the middle, as on a full disk.
+  const limited = (...command: string[]) => {
+    const shell = ['-c', 'ulimit -f 16; exec "$@"', 'bash', process.execPath, SCRIPT, ...command];
+    const { status, stderr } = spawnSync('bash', shell, { env: { ...process.env, ...env }, encoding: 'utf8' });
+    expect([status, stderr]).toEqual([1, expect.stringMatching(/EFBIG/)]);
+    return readdirSync(directory).sort();
+  };
+  expect(limited(...args)).toEqual([]);
+  expect((await lora(args, env)).code).toBe(0);
+  // The config of one that is there already, and has the same settings, is not taken back.
+  const another = args.map((word) => word.replace(target, join(directory, 'b.safetensors')));
+  expect(limited(...another)).toEqual(['a.safetensors', 'adapter_config.json']);
+});
+
+test('killed between its config and its weights it is run again, and a config that says otherwise is not written over', async () => {
+  const { directory, target, args } = await exportInto('killed');
+  const [config, beside] = [join(directory, 'adapter_config.json'), `${target}.new`];
+  // Nobody reads from it: whoever writes waits.
+  execFileSync('mkfifo', [beside]);
+  const killed = start(args, env);
+  await waitFor(() => existsSync(config));
+  killed.process.kill('SIGKILL');
+  await killed.ended;
+  rmSync(beside);
+  writeFileSync(beside, 'half of it');
+  const written = readFileSync(config, 'utf8');
+
+  writeFileSync(config, written.replace('"r": 8', '"r": 4'));
+  const refused = await lora(args, env);
+  expect([refused.code, refused.stderr]).toEqual([1, expect.stringContaining('adapter_config.json is there already')]);
+  writeFileSync(config, written);
+  expect(await lora(args, env)).toMatchObject({ code: 0, stderr: '' });
+  expect(readdirSync(directory).sort()).toEqual(['a.safetensors', 'adapter_config.json']);
+  expect(readFileSync(config, 'utf8')).toBe(written);
 });
 
 test.each(['1e999', '1e308'])('alpha is %s: the config is at fault, and not the command line', async (alpha) => {
