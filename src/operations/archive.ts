@@ -14,7 +14,7 @@ import type { TarTarget } from './tar-target.js';
 import { type StoredVersion, unpackVersion } from './version-file.js';
 
 const PAGE_USERS = 1000;
-const BEFORE_ALL = '00000000-0000-0000-0000-000000000000';
+const FIRST_USER = '00000000-0000-0000-0000-000000000000';
 /** Of a piece of the archive, after which its users are deleted. A user with more takes several. */
 const PIECE_BYTES = 4 * 1024 * 1024;
 const PIECE_VERSIONS = 1000;
@@ -99,14 +99,13 @@ function isPiece(versions: readonly StoredVersion[]): boolean {
 
 async function* inactiveUsers(tables: Tables, inactiveSeconds: number, signal: AbortSignal): AsyncGenerator<string> {
   const [[since] = [0]] = await tables.rows<[number]>(TIME_BEFORE, [inactiveSeconds]);
-  for (let after = BEFORE_ALL; ; ) {
+  // The user itself is part of the page that begins with it: no id comes before the nil UUID, which may be a user's.
+  for (let next: string | undefined = FIRST_USER; next !== undefined; ) {
     type Row = [userId: string, inactive: boolean | null];
-    const users = await tables.rows<Row>(USERS_SINCE, [after, new Date(since), PAGE_USERS]);
+    const users: Row[] = await tables.rows<Row>(USERS_SINCE, [next, new Date(since), PAGE_USERS + 1]);
     signal.throwIfAborted();
+    next = users.length > PAGE_USERS ? users.pop()?.[0] : undefined;
     for (const [userId, inactive] of users) if (inactive) yield userId;
-    const last = users.at(-1);
-    if (last === undefined) return;
-    [after] = last;
   }
 }
 

@@ -10,7 +10,7 @@ import { Pace } from '../storage/pace.js';
 import { checked } from '../tiers/row.js';
 import type { BodyColumn } from '../tiers/statements.js';
 import { batches } from './batches.js';
-import { BODIES, ESTIMATED_ROWS, NEXT_HEADS, NEXT_ROWS } from './statements/whole-tables.js';
+import { BODIES, ESTIMATED_ROWS, HEADS_A_PAGE, NEXT_HEADS, NEXT_ROWS } from './statements/whole-tables.js';
 import type { Tables } from './tables.js';
 
 /** Something that is not as it must be. */
@@ -123,19 +123,19 @@ async function verifyHeads(
   enough: () => boolean,
 ): Promise<void> {
   type Row = [userId: string, adapterName: string, last: number, latest: number | null, newest: number | null];
-  let after: readonly [string, string] = [userId ?? FIRST_USER, ''];
-  for (;;) {
+  // The key itself is part of the page that begins with it: no name comes before '', which a row of another writer's may have.
+  let next: readonly [string, string] | undefined = [userId ?? FIRST_USER, ''];
+  while (next !== undefined) {
     signal?.throwIfAborted();
-    const page = await tables.rows<Row>(NEXT_HEADS, [...after, userId ?? LAST_USER]);
-    const final = page.at(-1);
-    if (final === undefined) return;
+    const page: Row[] = await tables.rows<Row>(NEXT_HEADS, [...next, userId ?? LAST_USER]);
+    const behind = page.length > HEADS_A_PAGE ? page.pop() : undefined;
     for (const [owner, adapterName, last, latest, newest] of page) {
       const reason = headFault(last, latest, newest);
       if (reason !== undefined) result.findings.push({ userId: owner, adapterName, reason });
     }
     result.heads += page.length;
     if (enough()) return;
-    after = [final[0], final[1]];
+    next = behind && [behind[0], behind[1]];
     await pace.admit(page.length, signal);
   }
 }

@@ -84,6 +84,30 @@ test('inactive users move with all they have, nodes hear of it, and import bring
   expect(await storage.saveAdapter(smallAdapter(user(1)))).toBe(5);
 });
 
+test('the nil UUID is a user, too, and so is whoever a page ends and begins with', async () => {
+  const inactive = ['00000000-0000-0000-0000-000000000000', ...[1, 998, 999, 1000, 1999, 2000].map(user)];
+  const { url } = await database(inactive.map((userId) => ({ userId })));
+  const original = await contents(url);
+  // Three pages with them, of 1000 users each: those between are active.
+  await withClient(url, async (client) => {
+    const between = `select id from (select replace($1, 'n', lpad(n::text, 12, '0'))::uuid as id from generate_series(1, 2001) n) u
+      where id <> all ($2)`;
+    const values = [user(0).replace(/0{12}$/, 'n'), inactive];
+    await client.query(`insert into users ${between}`, values);
+    await client.query(
+      `insert into lora_adapters (user_id, weights, size_bytes) select id, '\\x00', 1 from (${between}) b`,
+      values,
+    );
+  });
+  const target = at('nil.tar.gz');
+  const moved = { target, versions: 7, users: 7, returned: 0, faulty: 0 };
+  expect(await loraJson(['archive', '--inactive', '180d', target, '--postgres', url])).toEqual(moved);
+  expect(await loraJson(['import', target, '--postgres', url])).toMatchObject({ imported: 7, problems: 0 });
+  expect((await contents(url)).filter((row) => inactive.includes((row as { user_id: string }).user_id))).toEqual(
+    original,
+  );
+});
+
 test.each([
   ['saves a version', (client: pg.Client) => seed(client, [{ userId: user(1), version: 2, updatedAt: now() }])],
   [

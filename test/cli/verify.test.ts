@@ -139,6 +139,16 @@ test('--limit ends it, --user keeps to one', async () => {
   expect(new Set(one.findings.map(({ userId }) => userId))).toEqual(new Set([users[1]]));
 });
 
+test('no user and no name is too early for it', async () => {
+  const [nil, other] = ['00000000-0000-0000-0000-000000000000', users[0] as string];
+  await damage('insert into users values ($1)', [nil]);
+  await damage('insert into lora_adapter_heads select unnest($1::uuid[]), $2, 1, 1, 1', [[nil, other], '']);
+  const reason = 'its head names version 1 as the latest, and the newest row is none';
+  const faults = [nil, other].map((userId) => ({ userId, adapterName: '', reason }));
+  expect(await loraJson<Found>(args())).toMatchObject({ heads: 8, findings: faults });
+  expect(await loraJson<Found>(args('--user', other))).toMatchObject({ heads: 3, findings: faults.slice(1) });
+});
+
 test('goes on behind each page, and reads a share where that is asked for', async () => {
   await withClient(database.url, async (client) => {
     await client.query(`insert into lora_adapters (user_id, adapter_name, version, weights, size_bytes)

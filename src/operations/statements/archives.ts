@@ -82,7 +82,7 @@ export const INSERT_VERSION = statement(
 /** $1 seconds. */
 export const TIME_BEFORE = statement('time_before', 'select now() - make_interval(secs => $1::float8)');
 /**
- * $1 the user to go on after, $2 a time, $3 users at most. Users with adapters, and whether none of them was saved since: each
+ * $1 the user to begin with, $2 a time, $3 users at most. Users with adapters, and whether none of them was saved since: each
  * is one look into the index, so that no page takes long, however few are inactive.
  */
 export const USERS_SINCE = statement(
@@ -92,7 +92,7 @@ export const USERS_SINCE = statement(
    ) < $2::timestamptz
    from (
      select distinct user_id from lora_adapter_heads
-     where user_id > $1::uuid and latest_version is not null order by user_id limit $3::int4
+     where user_id >= $1::uuid and latest_version is not null order by user_id limit $3::int4
    ) u
    order by u.user_id`,
 );

@@ -1,7 +1,7 @@
 /**
  * The SQL that goes through all rows or heads, for verify and warm, page after page, and what is asked about those of a page.
  *
- * Pages go on behind a key, along an index. Their limit is a literal: of a parameter the planner expects a tenth of the table, and
+ * Pages go on behind a key, or with it, along an index. Their limit is a literal: of a parameter the planner expects a tenth of the table, and
  * would rather sort all of it; and an EXISTS it would hash, all heads anew for each page.
  */
 import { statement } from '../../postgres/database.js';
@@ -26,14 +26,16 @@ export const BODIES = statement(
   RECORDS,
 );
 
-/** $1 user, $2 name: what comes after that head; $3 the last user. The newest version is of the same snapshot. */
+/** The one behind them is where the next page begins. */
+export const HEADS_A_PAGE = 1000;
+/** $1 user, $2 name: that head and what comes after it; $3 the last user. The newest version is of the same snapshot. */
 export const NEXT_HEADS = statement(
   'next_heads',
   `select h.user_id, h.adapter_name, h.last_version, h.latest_version,
      (select max(b.version) from lora_adapters b where b.user_id = h.user_id and b.adapter_name = h.adapter_name)
    from lora_adapter_heads h
-   where (h.user_id, h.adapter_name) > ($1::uuid, $2::varchar) and h.user_id <= $3::uuid
-   order by h.user_id, h.adapter_name limit 1000`,
+   where (h.user_id, h.adapter_name) >= ($1::uuid, $2::varchar) and h.user_id <= $3::uuid
+   order by h.user_id, h.adapter_name limit ${HEADS_A_PAGE + 1}`,
 );
 
 /** lora_adapters, or its partitions: the tables in which rows are. */
