@@ -123,6 +123,35 @@ test('something that stands in the way of a partition alone', async () => {
   expect(await toldOf('create view mine as select id from lora_adapters_h4_2')).toEqual(['rule _RETURN on view mine']);
 });
 
+/** Made in a transaction that is undone. */
+const NOBODY = `lora_nobody_${process.pid}`;
+
+/** From the server to itself, wherever it runs. */
+async function connectionTo(publisher: Place): Promise<string> {
+  const [{ host, port } = { host: '', port: '' }] = await publisher.sql<{ host: string; port: string }>(
+    `select coalesce(host(inet_server_addr()), split_part(current_setting('unix_socket_directories'), ',', 1)) as host,
+       current_setting('port') as port`,
+  );
+  const { username, password, pathname } = new URL(publisher.url);
+  const secret = password === '' ? '' : ` password=${decodeURIComponent(password)}`;
+  return `host=${host} port=${port} user=${username}${secret} dbname=${pathname.slice(1)}`;
+}
+
+test.each([
+  ['a plain table', PLAIN],
+  ['a partitioned one', FOUR],
+])('a subscription that writes to %s, asked by a role without rights', async (_, shape) => {
+  await into(db.tables, shape);
+  const publisher = await place();
+  await publisher.sql('create publication theirs for table lora_adapters');
+  const told = await toldOf(
+    `create subscription mine connection '${await connectionTo(publisher)}' publication theirs
+       with (enabled = false, create_slot = false, slot_name = none, copy_data = false);
+     create role ${NOBODY}; set local role ${NOBODY}`,
+  );
+  expect(told).toEqual(['subscription mine, which writes to it']);
+});
+
 test('it is refused before anything is made', async () => {
   await db.sql('create view mine as select id from lora_adapters');
   const before = await withClient(db.url, dumpSchema);
