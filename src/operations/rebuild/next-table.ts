@@ -86,12 +86,15 @@ export async function buildNext(site: Site, target: Shape, signal: AbortSignal):
   }
 }
 
-/** As they were found, ON DELETE CASCADE or not. Locks what they refer to. */
+/**
+ * As they were found, ON DELETE CASCADE or not. Locks what they refer to. conparentid: where that is partitioned itself, Postgres
+ * has made another one for each of its partitions, which alone would refuse the users of all others.
+ */
 export async function addForeignKeys(session: Session, { live, next }: Site): Promise<void> {
   await obey(
     session,
     `select format('alter table ${next} add constraint %I %s', conname, pg_catalog.pg_get_constraintdef(oid))
-     from pg_catalog.pg_constraint where conrelid = '${live}'::regclass and contype = 'f' order by conname`,
+     from pg_catalog.pg_constraint where conrelid = '${live}'::regclass and contype = 'f' and conparentid = 0 order by conname`,
   );
 }
 

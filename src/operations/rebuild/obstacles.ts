@@ -96,7 +96,7 @@ const OBSTACLES = once(`
         select oid from pg_catalog.pg_trigger where tgrelid in (select oid from parts))
     union
     select pg_catalog.pg_describe_object('pg_constraint'::regclass, oid, 0) || ', which is not validated'
-    from pg_catalog.pg_constraint where conrelid = (select oid from me) and not convalidated
+    from pg_catalog.pg_constraint where conrelid = (select oid from me) and not convalidated and conparentid = 0
     union
     select 'the settings of column ' || attname || ' (statistics, options or identity)'
     from pg_catalog.pg_attribute where attrelid in (select oid from parts) and attnum > 0 and not attisdropped

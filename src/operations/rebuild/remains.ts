@@ -45,7 +45,7 @@ async function dropTable(site: Site, locks: BriefLocks, table: string): Promise<
     obey(
       session,
       `select format('alter table ${table} drop constraint %I', conname) from pg_catalog.pg_constraint
-       where conrelid = '${table}'::regclass and contype = 'f'`,
+       where conrelid = '${table}'::regclass and contype = 'f' and conparentid = 0`,
     ),
   );
   const partitions = await tables.rows<[string]>(

@@ -66,7 +66,7 @@ async function lockUsers(session: Session, { live }: Site): Promise<void> {
   await obey(
     session,
     `select distinct format('lock table %s in access exclusive mode', confrelid::regclass) from pg_catalog.pg_constraint
-     where conrelid = '${live}'::regclass and contype = 'f' and confdeltype <> 'c'
+     where conrelid = '${live}'::regclass and contype = 'f' and conparentid = 0 and confdeltype <> 'c'
        and has_table_privilege(confrelid, 'UPDATE, DELETE, TRUNCATE')`,
   );
 }
@@ -79,7 +79,7 @@ async function dropHoldingKeys(session: Session, { replaced }: Site): Promise<vo
   await obey(
     session,
     `select format('alter table ${replaced} drop constraint %I', conname) from pg_catalog.pg_constraint
-     where conrelid = '${replaced}'::regclass and contype = 'f' and confdeltype <> 'c'`,
+     where conrelid = '${replaced}'::regclass and contype = 'f' and conparentid = 0 and confdeltype <> 'c'`,
   );
 }
 
@@ -92,7 +92,7 @@ export async function refuseAltered(session: Session, { live, next }: Site): Pro
     where a.attrelid = '${table}'::regclass and a.attnum > 0 and not a.attisdropped`;
   const constraints = (table: string) => `
     select conname::text, pg_catalog.pg_get_constraintdef(oid) from pg_catalog.pg_constraint
-    where conrelid = '${table}'::regclass and contype in ('c', 'f')`;
+    where conrelid = '${table}'::regclass and contype in ('c', 'f') and conparentid = 0`;
   const differs = (of: (table: string) => string) => `
     exists ((${of(live)} except ${of(next)}) union all (${of(next)} except ${of(live)}))`;
   const [[altered] = [false]] = await session.rows<[boolean]>(

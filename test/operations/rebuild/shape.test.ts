@@ -1,6 +1,7 @@
 /** What lora_adapters is after a rebuild, and after the way back: nothing of it is lost, and the schema is the one it was. */
 import pg from 'pg';
 import { expect, test } from 'vitest';
+import { cancelRebuild } from '../../../src/operations/rebuild/rebuild.js';
 import { Tables } from '../../../src/operations/tables.js';
 import { checkSchema } from '../../../src/postgres/schema.js';
 import { user } from '../../cli/archives.js';
@@ -130,6 +131,43 @@ test('columns, defaults, checks, comments, settings, rights and disabled or forc
     await db.sql(`drop owned by ${ROLE}; drop role ${ROLE}`);
   }
 });
+
+/** Of each foreign key of lora_adapters one more for every partition of users, which is not its owner's. */
+const PARTITIONED_USERS = `
+  create table users (id uuid primary key) partition by hash (id);
+  create table users_0 partition of users for values with (modulus 2, remainder 0);
+  create table users_1 partition of users for values with (modulus 2, remainder 1)`;
+
+test.each(['on delete cascade', ''])(
+  'users that are partitioned: there and back, and given up, with a foreign key that is %j',
+  async (action) => {
+    const db = await place(PARTITIONED_USERS);
+    await db.sql(
+      `alter table lora_adapters drop constraint lora_adapters_user_id_fkey, add foreign key (user_id) references users ${action}`,
+    );
+    const keys = () =>
+      db.sql(`select conname, confrelid::regclass::text, conparentid = 0 as own from pg_constraint
+        where conrelid = 'lora_adapters'::regclass and contype = 'f' order by 2`);
+    const before = await keys();
+    expect(before).toHaveLength(3);
+    const save = (version: number) => async () => {
+      const added = `insert into lora_adapters (user_id, version, weights, size_bytes) select id, ${version}, '\\x00', 1 from users`;
+      expect(await db.sql(`${added} returning 1 as one`)).toHaveLength(6);
+    };
+    for (const [version, target] of [FOUR, PLAIN].entries()) {
+      const tables = meeting(db.tables, { at: /full join/, before: save(10 + version) });
+      expect(await into(tables, target)).toMatchObject({ rows: 24 + 6 * version });
+      expect((await keys()).map((key) => ({ ...key, conname: '' }))).toEqual(
+        before.map((key) => ({ ...key, conname: '' })),
+      );
+    }
+    const killed = meeting(db.tables, { at: /full join/, before: () => Promise.reject(new Error('killed')) });
+    await expect(into(killed, FOUR)).rejects.toThrow('killed');
+    await save(20)();
+    expect(await cancelRebuild(db.tables, { signal: new AbortController().signal, patienceMs: 20_000 })).toBe(true);
+    expect(await headsAreTrue(db)).toEqual([]);
+  },
+);
 
 test('a partition whose triggers were dropped or disabled is told by name, with the command that brings them back', async () => {
   const db = await place();

@@ -4,6 +4,7 @@ import { afterAll, afterEach } from 'vitest';
 import { type RebuildOptions, type Rebuilt, rebuild } from '../../../src/operations/rebuild/rebuild.js';
 import { Tables } from '../../../src/operations/tables.js';
 import type { Session, Statement } from '../../../src/postgres/database.js';
+import { migrate } from '../../../src/postgres/migrate.js';
 import { seed, user } from '../../cli/archives.js';
 import { wrongHeads } from '../../postgres/support/writers.js';
 import { createDatabase, type TestDatabase } from '../../support/database.js';
@@ -17,8 +18,11 @@ export interface Place {
   session(): Promise<pg.Client>;
 }
 
-/** A migrated database with users 1 to 6, of three versions each; dropped at the end of the test that asked for it. */
-export function usePlaces(): () => Promise<Place> {
+/**
+ * A migrated database with users 1 to 6, of three versions each; dropped at the end of the test that asked for it. users: makes that
+ * table in another way than the migrations.
+ */
+export function usePlaces(): (users?: string) => Promise<Place> {
   const opened: { db: TestDatabase; tables: Tables; pool: pg.Pool; sessions: pg.Client[] }[] = [];
   const close = async () => {
     for (const { db, tables, pool, sessions } of opened.splice(0)) {
@@ -29,8 +33,12 @@ export function usePlaces(): () => Promise<Place> {
   };
   afterEach(close);
   afterAll(close);
-  return async () => {
-    const db = await createDatabase();
+  return async (users) => {
+    const db = await createDatabase({ template: users === undefined ? 'migrated' : 'empty' });
+    if (users !== undefined) {
+      await withClient(db.url, (client) => client.query(users));
+      await migrate({ postgres: db.url });
+    }
     const tables = await Tables.open(db.url, 20_000);
     const pool = new pg.Pool({ connectionString: db.url, max: 3 });
     const sessions: pg.Client[] = [];
