@@ -2,6 +2,7 @@
 import type pg from 'pg';
 import { expect, test } from 'vitest';
 import { once } from '../../../src/operations/rebuild/site.js';
+import { Tables } from '../../../src/operations/tables.js';
 import type { Session } from '../../../src/postgres/database.js';
 import { user } from '../../cli/archives.js';
 import { waitFor } from '../../support/wait.js';
@@ -349,6 +350,21 @@ test.each([
   expect(await db.sql('show deadlock_timeout')).toEqual([{ deadlock_timeout: '1s' }]);
   expect(timeouts).toEqual([['2s'], ['200ms']]);
   expect(await rowsOf(db)).toHaveLength(19);
+});
+
+test('nothing is compiled under the locks of the mirror and the swap', async () => {
+  const db = await place();
+  const compiling = await Tables.open({ connectionString: db.url, options: '-c jit=on' }, 20_000);
+  const asked: unknown[] = [];
+  const ask = async (session: Session) =>
+    asked.push(...(await session.rows(once(`select current_setting('jit')`), [])));
+  const [mirror, swap] = [/^do \$run\$/, /pg_get_triggerdef/];
+  try {
+    await into(meeting(compiling, { at: mirror, before: ask }, { at: swap, before: ask }), FOUR);
+  } finally {
+    await compiling.close();
+  }
+  expect(asked).toEqual([['off'], ['off']]);
 });
 
 test('a VACUUM that goes on for too long is called one', async () => {
