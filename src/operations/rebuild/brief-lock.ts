@@ -6,8 +6,11 @@ import { setTimeout as pause } from 'node:timers/promises';
 import { StorageUnavailableError } from '../../errors.js';
 import type { Session } from '../../postgres/database.js';
 import { sqlState } from '../../postgres/failure.js';
+import type { Tables } from '../tables.js';
 import { once, type Site } from './site.js';
 
+/** Nobody waits for us. */
+const NOT_YET = Number.POSITIVE_INFINITY;
 /** What a load may wait behind us for one lock, if it is not granted. */
 const WAIT_MS = 200;
 const PAUSES_MS = [20, 50, 100, 200, 500];
@@ -28,20 +31,19 @@ export class BriefLocks {
     this.#signal = signal;
   }
 
-  /** `work` in one transaction, which takes its locks first. Run again from the start where one was not granted. */
-  async take<T>(work: (session: Session) => Promise<T>): Promise<T> {
+  /** `work` in one transaction, which takes its locks first. Run again from the start where one was not granted. table: of those locks. */
+  async take<T>(work: (session: Session) => Promise<T>, table = this.#site.live): Promise<T> {
     const until = performance.now() + this.#patienceMs;
     for (let attempt = 0; ; attempt++) {
       this.#signal.throwIfAborted();
-      let holders: string | undefined;
       try {
         return await this.#attempt(work);
       } catch (error) {
         if (!isRefusal(error)) throw error;
         if (performance.now() >= until) {
-          holders = await holdersOf(this.#site);
+          const { schema, tables } = this.#site;
           throw new StorageUnavailableError(
-            `lora_adapters was not free for a moment in ${Math.round(this.#patienceMs / 1000)} s: ${holders} holds it. ` +
+            `${table.slice(schema.length + 1)} was not free for a moment in ${Math.round(this.#patienceMs / 1000)} s: ${await holdersOf(tables)}. ` +
               'Wait for its transaction, or end it; the same command then goes on',
             { cause: error },
           );
@@ -56,6 +58,7 @@ export class BriefLocks {
    * An autovacuum gives way to whoever has waited for as long as deadlock_timeout, which a brief lock never does. tables: ours.
    */
   async outvacuum(session: Session, ...tables: string[]): Promise<void> {
+    this.#begun = NOT_YET;
     await session.rows(PATIENTLY, []);
     await session.rows(once(`lock table ${tables.join(', ')} in share update exclusive mode`), []);
     await session.rows(once(`set local lock_timeout = ${WAIT_MS}`), []);
@@ -93,18 +96,23 @@ function isRefusal(error: unknown): boolean {
   return ['55P03', '40P01'].includes(sqlState((error as Error).cause) ?? '');
 }
 
-async function holdersOf({ tables, live, next }: Site): Promise<string> {
-  const rows = await tables.rows<[string]>(
-    once(`select distinct 'process ' || l.pid || case
-        when a.backend_type = 'autovacuum worker' then ' (autovacuum)'
-        when exists (select from pg_catalog.pg_stat_progress_vacuum v where v.pid = l.pid) then ' (a VACUUM)'
-        else coalesce(' (' || nullif(a.application_name, '') || ', ' || a.state || ')', '') end
-      from pg_catalog.pg_locks l left join pg_catalog.pg_stat_activity a on a.pid = l.pid
-      where l.granted and l.pid <> pg_backend_pid() and l.database = (select oid from pg_database where datname = current_database())
-        and l.relation in (
-          select unnest(array[to_regclass('users'), to_regclass('${live}'), to_regclass('${next}')])
-          union all select inhrelid from pg_catalog.pg_inherits where inhparent in (to_regclass('${live}'), to_regclass('${next}')))`),
-    [],
-  );
-  return rows.length === 0 ? 'somebody' : rows.map(([one]) => one).join(', ');
+/** Of the tables of a rebuild, and of `users`; a partition is told as the table that it is of. */
+async function holdersOf(tables: Tables): Promise<string> {
+  const rows = await tables.rows<[string]>(HOLDERS, []);
+  return rows.length === 0 ? 'somebody holds it' : rows.map(([one]) => one).join(', ');
 }
+
+const HOLDERS = once(
+  `select 'process ' || l.pid || case
+      when a.backend_type = 'autovacuum worker' then ' (autovacuum)'
+      when exists (select from pg_catalog.pg_stat_progress_vacuum v where v.pid = l.pid) then ' (a VACUUM)'
+      else coalesce(' (' || nullif(a.application_name, '') || ', ' || a.state || ')', '') end
+    || ' holds ' || string_agg(distinct whole.relname, ' and ' order by whole.relname)
+   from pg_catalog.pg_locks l left join pg_catalog.pg_stat_activity a on a.pid = l.pid
+   left join pg_catalog.pg_inherits i on i.inhrelid = l.relation
+   join pg_catalog.pg_class whole on whole.oid = coalesce(i.inhparent, l.relation)
+   where l.granted and l.pid <> pg_backend_pid() and l.database = (select oid from pg_database where datname = current_database())
+     and (whole.oid = to_regclass('users') or whole.relname in ('lora_adapters', 'lora_adapters_next', 'lora_adapters_replaced')
+       and whole.relnamespace = (select relnamespace from pg_catalog.pg_class where oid = 'lora_adapters'::regclass))
+   group by l.pid, a.backend_type, a.application_name, a.state order by l.pid`,
+);

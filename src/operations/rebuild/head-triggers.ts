@@ -4,6 +4,7 @@
  * have to be there, too.
  */
 import type { Session } from '../../postgres/database.js';
+import type { BriefLocks } from './brief-lock.js';
 import { obey, once, type Site } from './site.js';
 
 const SETTLING = {
@@ -61,7 +62,7 @@ export async function createPartitionTriggers(session: Session, { schema }: Site
 }
 
 /** How many partitions of the live table were without some of them, or had one disabled, and have them now. */
-export async function mendPartitionTriggers(session: Session, site: Site): Promise<number> {
+export async function mendPartitionTriggers(session: Session, site: Site, locks: BriefLocks): Promise<number> {
   const { schema, live } = site;
   const short = await session.rows<[string]>(
     once(`select format('${schema}.%I', c.relname)
@@ -73,7 +74,9 @@ export async function mendPartitionTriggers(session: Session, site: Site): Promi
       order by 1`),
     [],
   );
-  if (short.length > 0) await createSettlePartition(session, site);
+  if (short.length === 0) return 0;
+  await locks.outvacuum(session, ...short.map(([partition]) => partition));
+  await createSettlePartition(session, site);
   for (const [partition] of short) {
     await createPartitionTriggers(session, site, partition);
     await obey(

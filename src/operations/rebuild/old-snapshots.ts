@@ -86,6 +86,7 @@ async function settleDoubts(site: Site, locks: BriefLocks): Promise<number> {
   const columns = (await columnsOf(tables, site)).join(', ');
   const theirs = `(${KEY}) in (select ${KEY} from ${schema}.${DOUBTS})`;
   const settle = async (session: Session) => {
+    await locks.outvacuum(session, live);
     await session.rows(once(`lock table ${live} in share row exclusive mode`), []);
     await session.rows(once(`delete from ${next} where ${theirs}`), []);
     await session.rows(once(`insert into ${next} (${columns}) select ${columns} from ${live} where ${theirs}`), []);

@@ -57,7 +57,7 @@ export async function rebuild(tables: Tables, target: Shape, options: RebuildOpt
     }
     refuseOther(standing, target);
     if ((await readShape(tables)).partitions === target.partitions) {
-      const mended = await locks.take((session) => mendPartitionTriggers(session, site));
+      const mended = await locks.take((session) => mendPartitionTriggers(session, site, locks));
       return { changed: false, rows: 0, mended, longestLockMs: locks.longestMs };
     }
     await tables.check();

@@ -19,7 +19,11 @@ export async function dropReplaced(site: Site, locks: BriefLocks): Promise<void>
 
 /** Gives a rebuild up that has not come to its swap. */
 export async function dropNext(site: Site, locks: BriefLocks): Promise<void> {
-  await locks.take(fenced(site, (session) => stopMirror(session, site)));
+  const stop = async (session: Session) => {
+    await locks.outvacuum(session, site.live);
+    await stopMirror(session, site);
+  };
+  await locks.take(fenced(site, stop));
   await dropTable(site, locks, site.next);
   await finish(site);
 }
@@ -39,9 +43,15 @@ async function finish(site: Site): Promise<void> {
 /** The foreign key first, and alone: that locks `users`. A partition at a time, since each takes locks until it is committed. */
 async function dropTable(site: Site, locks: BriefLocks, table: string): Promise<void> {
   const { tables, schema } = site;
-  const take = (work: (session: Session) => Promise<unknown>) => locks.take(fenced(site, work));
+  const take = async (locked: string, work: (session: Session) => Promise<unknown>) => {
+    const unlocked = async (session: Session) => {
+      await locks.outvacuum(session, locked);
+      await work(session);
+    };
+    await locks.take(fenced(site, unlocked), table);
+  };
   if (!(await isThere(tables, table))) return;
-  await take((session) =>
+  await take(table, (session) =>
     obey(
       session,
       `select format('alter table ${table} drop constraint %I', conname) from pg_catalog.pg_constraint
@@ -53,8 +63,10 @@ async function dropTable(site: Site, locks: BriefLocks, table: string): Promise<
       where i.inhparent = '${table}'::regclass order by 1`),
     [],
   );
-  for (const [partition] of partitions) await take((session) => session.rows(once(`drop table ${partition}`), []));
-  await take((session) => session.rows(once(`drop table ${table}`), []));
+  for (const [partition] of partitions) {
+    await take(`only ${table}, ${partition}`, (session) => session.rows(once(`drop table ${partition}`), []));
+  }
+  await take(table, (session) => session.rows(once(`drop table ${table}`), []));
 }
 
 async function isThere(session: Session, table: string): Promise<boolean> {

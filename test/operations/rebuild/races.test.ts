@@ -1,6 +1,7 @@
 /** A rebuild and those who write meanwhile, interleaving by interleaving. What is in the new table in the end is what is in the old one. */
 import type pg from 'pg';
 import { expect, test } from 'vitest';
+import { cancelRebuild } from '../../../src/operations/rebuild/rebuild.js';
 import { once } from '../../../src/operations/rebuild/site.js';
 import { Tables } from '../../../src/operations/tables.js';
 import type { Session } from '../../../src/postgres/database.js';
@@ -350,6 +351,87 @@ test.each([
   expect(await db.sql('show deadlock_timeout')).toEqual([{ deadlock_timeout: '1s' }]);
   expect(timeouts).toEqual([['2s'], ['200ms']]);
   expect(await rowsOf(db)).toHaveLength(19);
+});
+
+/** Holds what a vacuum of `table` does, until somebody waits for it with a lock that loads and saves pass. */
+async function vacuuming(db: Place, table: string): Promise<{ over: Promise<unknown> }> {
+  const vacuum = await db.session();
+  await vacuum.query(`begin; lock table ${table} in share update exclusive mode`);
+  const patient = () =>
+    db.sql(
+      `select from pg_locks where not granted and mode = 'ShareUpdateExclusiveLock' and relation = '${table}'::regclass`,
+    );
+  return { over: waitFor(async () => (await patient()).length > 0).then(() => vacuum.query('commit')) };
+}
+
+/** No patience: what is not granted at the first attempt is given up. */
+const AT_ONCE = { patienceMs: 0 };
+
+test.each([
+  ['what is settled', 'lora_adapters', 'lora_adapters', /select count\(\*\) from .*doubts/],
+  ['the drop of a table', 'lora_adapters_replaced', 'lora_adapters', /to_regclass\('.*_replaced'\) is not null/],
+  [
+    'the drop of a partition',
+    'lora_adapters_replaced_p3',
+    'lora_adapters_h4_2',
+    /to_regclass\('.*_replaced'\) is not null/,
+  ],
+])('%s waits for a vacuum, too', async (_, table, before, at) => {
+  const db = await place();
+  const [from, target] = before === 'lora_adapters' ? [PLAIN, FOUR] : [FOUR, PLAIN];
+  await into(db.tables, from);
+  const stranger = await db.session();
+  let vacuum: { over: Promise<unknown> } | undefined;
+  const tables = meeting(
+    db.tables,
+    { at: COPY, before: () => stranger.query('begin isolation level repeatable read; select from users limit 1') },
+    { at: /pg_blocking_pids\(\$1/, before: () => stranger.query(`${REWRITTEN}; commit`) },
+    {
+      at,
+      async before() {
+        vacuum = await vacuuming(db, table);
+      },
+    },
+  );
+  expect(await into(tables, target, AT_ONCE)).toMatchObject({ changed: true });
+  await vacuum?.over;
+  expect(await version2(db)).toEqual([{ weights: '07' }]);
+});
+
+test.each(['lora_adapters', 'lora_adapters_next', 'lora_adapters_h4_2'])(
+  'a rebuild that is given up waits for a vacuum of %s',
+  async (table) => {
+    const db = await place();
+    const killed = meeting(db.tables, { at: COMPARE, before: () => Promise.reject(new Error('killed')) });
+    await expect(into(killed, FOUR)).rejects.toThrow('killed');
+    const vacuum = await vacuuming(db, table);
+    expect(await cancelRebuild(db.tables, { signal: new AbortController().signal, ...AT_ONCE })).toBe(true);
+    await vacuum.over;
+  },
+);
+
+test('triggers that are put back on a partition wait for a vacuum of it', async () => {
+  const db = await place();
+  await into(db.tables, FOUR);
+  await db.sql('drop trigger lora_adapters_settle_update on lora_adapters_h4_2');
+  const vacuum = await vacuuming(db, 'lora_adapters_h4_2');
+  expect(await into(db.tables, FOUR, AT_ONCE)).toMatchObject({ mended: 1 });
+  await vacuum.over;
+});
+
+test('a replaced table that is never free is named, with whoever holds it', async () => {
+  const db = await place();
+  const holder = await db.session();
+  await holder.query(`set application_name = 'a long report'`);
+  const tables = meeting(db.tables, {
+    at: /to_regclass\('.*_replaced'\) is not null/,
+    before: () => holder.query('begin; lock table lora_adapters_replaced in access share mode'),
+  });
+  await expect(into(tables, FOUR, AT_ONCE)).rejects.toThrow(
+    /^lora_adapters_replaced was not free .*process \d+ \(a long report, idle in transaction\) holds lora_adapters_replaced\./,
+  );
+  await holder.query('commit');
+  expect(await into(db.tables, FOUR)).toMatchObject({ changed: false });
 });
 
 test('nothing is compiled under the locks of the mirror and the swap', async () => {
