@@ -24,7 +24,7 @@ export async function refuseObstacles(session: Session): Promise<void> {
 const TRIGGERS = `
   'lora_adapters_touch', 'lora_adapters_clear_checksum', 'lora_adapters_lock_head', 'lora_adapters_settle_insert',
   'lora_adapters_settle_update', 'lora_adapters_settle_delete', 'lora_adapters_settle_truncate',
-  'lora_store_rebuild_mirror', 'lora_store_rebuild_mirror_truncate'`;
+  'lora_store_rebuild_mirror', 'lora_store_rebuild_mirror_truncate', 'lora_store_rebuild_columns'`;
 
 /** Columns of the indexes that every shape has, or makes up for. Uniqueness of the key does not depend on their order. */
 const INDEXES = `

@@ -101,6 +101,7 @@ export async function refuseAltered(session: Session, { live, next }: Site): Pro
   );
   if (!altered) return;
   throw new LoRAStorageError(
-    'lora_adapters was altered since the new table was made: take that one away with `lora-store partition --cancel`, and begin again',
+    'lora_adapters was altered since the new table was made, and while there are two, saves may fail for it: take the new one away with ' +
+      '`lora-store partition --cancel`, and begin again',
   );
 }
