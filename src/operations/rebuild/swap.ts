@@ -83,25 +83,35 @@ async function dropHoldingKeys(session: Session, { replaced }: Site): Promise<vo
   );
 }
 
-/** A column that came, went or changed since the new table was made would be lost, or make every load fail. */
+/** What came, went or changed since the new table was made would be lost, or make every load fail. */
 export async function refuseAltered(session: Session, { live, next }: Site): Promise<void> {
+  // attcompression: since 14.
   const columns = (table: string) => `
-    select a.attname, a.atttypid, a.atttypmod, a.attnotnull, a.attstorage, a.attcollation,
-      pg_catalog.pg_get_expr(d.adbin, d.adrelid)
+    select a.attname, a.atttypid, a.atttypmod, a.attnotnull, a.attstorage, to_jsonb(a) ->> 'attcompression', a.attcollation,
+      pg_catalog.pg_get_expr(d.adbin, d.adrelid), pg_catalog.col_description(a.attrelid, a.attnum)
     from pg_catalog.pg_attribute a left join pg_catalog.pg_attrdef d on d.adrelid = a.attrelid and d.adnum = a.attnum
     where a.attrelid = '${table}'::regclass and a.attnum > 0 and not a.attisdropped`;
   const constraints = (table: string) => `
-    select conname::text, pg_catalog.pg_get_constraintdef(oid) from pg_catalog.pg_constraint
-    where conrelid = '${table}'::regclass and contype in ('c', 'f') and conparentid = 0`;
+    select conname::text, pg_catalog.pg_get_constraintdef(oid),
+      case contype when 'c' then pg_catalog.obj_description(oid, 'pg_constraint') end
+    from pg_catalog.pg_constraint where conrelid = '${table}'::regclass and contype in ('c', 'f') and conparentid = 0`;
+  const whole = (table: string) => `
+    select relowner, pg_catalog.obj_description(oid, 'pg_class') from pg_catalog.pg_class where oid = '${table}'::regclass`;
+  // Of a partitioned table, those of its partitions.
+  const settings = (table: string) => `
+    select c.reltablespace, array(select unnest(c.reloptions) order by 1), array(select unnest(t.reloptions) order by 1)
+    from pg_catalog.pg_class c left join pg_catalog.pg_class t on t.oid = c.reltoastrelid
+    where c.relkind = 'r' and (c.oid = '${table}'::regclass
+      or c.oid in (select inhrelid from pg_catalog.pg_inherits where inhparent = '${table}'::regclass))`;
   const differs = (of: (table: string) => string) => `
     exists ((${of(live)} except ${of(next)}) union all (${of(next)} except ${of(live)}))`;
   const [[altered] = [false]] = await session.rows<[boolean]>(
-    once(`select ${differs(columns)} or ${differs(constraints)}`),
+    once(`select ${[columns, constraints, whole, settings].map(differs).join(' or ')}`),
     [],
   );
   if (!altered) return;
   throw new LoRAStorageError(
-    'lora_adapters was altered since the new table was made, and while there are two, saves may fail for it: take the new one away with ' +
+    'lora_adapters was altered since the new table was made, for which saves may fail until that one is gone: take it away with ' +
       '`lora-store partition --cancel`, and begin again',
   );
 }

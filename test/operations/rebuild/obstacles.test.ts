@@ -180,7 +180,56 @@ test.each([
     'alter table lora_adapters alter size_bytes drop default',
     /was altered since/,
   ],
+  [
+    'an owner',
+    'alter table lora_adapters owner to pg_monitor',
+    'alter table lora_adapters owner to current_user',
+    /was altered since/,
+  ],
+  [
+    'a setting',
+    'alter table lora_adapters set (fillfactor = 90)',
+    'alter table lora_adapters reset (fillfactor)',
+    /was altered since/,
+  ],
+  [
+    'a setting of the TOAST table',
+    'alter table lora_adapters set (toast.autovacuum_enabled = off)',
+    'alter table lora_adapters reset (toast.autovacuum_enabled)',
+    /was altered since/,
+  ],
+  [
+    'a comment',
+    `comment on table lora_adapters is 'mine'`,
+    `comment on table lora_adapters is 'lora-store: created by migration 002'`,
+    /was altered since/,
+  ],
+  [
+    'a comment of a column',
+    `comment on column lora_adapters.size_bytes is 'mine'`,
+    'comment on column lora_adapters.size_bytes is null',
+    /was altered since/,
+  ],
+  [
+    'a comment of a check',
+    `comment on constraint theirs on lora_adapters is 'mine'`,
+    'comment on constraint theirs on lora_adapters is null',
+    /was altered since/,
+  ],
+  [
+    'a compression, where columns have one',
+    `do $$ begin
+       if current_setting('server_version_num')::int >= 140000 then alter table lora_adapters alter weights set compression pglz;
+       else alter table lora_adapters alter weights set storage main; end if;
+     end $$`,
+    `do $$ begin
+       if current_setting('server_version_num')::int >= 140000 then alter table lora_adapters alter weights set compression default;
+       else alter table lora_adapters alter weights set storage external; end if;
+     end $$`,
+    /was altered since/,
+  ],
 ])('%s that comes during the copy is seen in the swap, which is not made', async (_, make, unmake, told) => {
+  await db.sql('alter table lora_adapters add constraint theirs check (size_bytes >= 0)');
   const tables = meeting(db.tables, { at: /^analyze/, before: () => db.sql(make) });
   await expect(into(tables, FOUR)).rejects.toThrow(told);
   expect(await db.sql(`select relkind::text from pg_class where oid = 'lora_adapters'::regclass`)).toEqual([
