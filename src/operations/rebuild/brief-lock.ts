@@ -79,7 +79,7 @@ export class BriefLocks {
   }
 }
 
-/** jit: compiling what asks the catalogs for obstacles took 1.8 s of the swap into 256 partitions, on two cores; running it, 0.1 s. */
+/** jit: compiling what asks the catalogs for obstacles took 1.8 s of the swap into 256 partitions, on two cores; running it, 0.2 s. */
 const BRIEFLY = once(
   `select pg_catalog.set_config('lock_timeout', '${WAIT_MS}', true), pg_catalog.set_config('jit', 'off', true)`,
 );

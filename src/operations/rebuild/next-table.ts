@@ -110,7 +110,13 @@ export async function copyRights(session: Session, { live, next }: Site): Promis
      from pg_catalog.pg_class, pg_catalog.aclexplode(relacl) where oid = '${live}'::regclass and grantee <> relowner
      union all
      select ${right(`format('%s (%I)', privilege_type, attname)`)}
-     from pg_catalog.pg_attribute, pg_catalog.aclexplode(attacl) where attrelid = '${live}'::regclass and not attisdropped`,
+     from pg_catalog.pg_attribute, pg_catalog.aclexplode(attacl) where attrelid = '${live}'::regclass and not attisdropped
+     union all
+     -- What the owner has taken from himself, as he may TRUNCATE.
+     select format('revoke %s on table ${next} from %I', own.privilege_type, pg_catalog.pg_get_userbyid(relowner))
+     from pg_catalog.pg_class, pg_catalog.aclexplode(pg_catalog.acldefault('r', relowner)) as own
+     where oid = '${live}'::regclass and relacl is not null and not exists (
+       select from pg_catalog.aclexplode(relacl) as has where has.grantee = relowner and has.privilege_type = own.privilege_type)`,
   );
 }
 
@@ -135,13 +141,14 @@ async function settingsOf(session: Session, table: string): Promise<void> {
   );
 }
 
-/** ALTER DEFAULT PRIVILEGES may have given rights on the new table that nobody has on the live one. */
+/** ALTER DEFAULT PRIVILEGES may have given rights on the new table that nobody has on the live one, or taken some from its owner. */
 async function revokeDefaults(session: Session, table: string): Promise<void> {
   await obey(
     session,
-    `select format('revoke all on table ${table} from %s',
-       case grantee when 0 then 'public' else quote_ident(pg_catalog.pg_get_userbyid(grantee)) end)
-     from pg_catalog.pg_class, pg_catalog.aclexplode(relacl) where oid = '${table}'::regclass and grantee <> relowner`,
+    `select case grantee when relowner then format('grant all on table ${table} to %I', pg_catalog.pg_get_userbyid(grantee))
+       else format('revoke all on table ${table} from %s',
+         case grantee when 0 then 'public' else quote_ident(pg_catalog.pg_get_userbyid(grantee)) end) end
+     from pg_catalog.pg_class, pg_catalog.aclexplode(relacl) where oid = '${table}'::regclass`,
   );
 }
 

@@ -44,6 +44,48 @@ const OBSTACLES: readonly [thing: string, make: string, told: RegExp][] = [
   ['an index', 'create index mine on lora_adapters (size_bytes)', /index mine/],
   ['a partial index', 'create unique index mine on lora_adapters (id) where version > 1', /index mine/],
   ['an index of another kind', 'create index mine on lora_adapters using hash (id)', /index mine/],
+  [
+    'another uniqueness',
+    `update lora_adapters set updated_at = now() + version * interval '1 s';
+     alter table lora_adapters add constraint mine unique (user_id, updated_at)`,
+    /index mine/,
+  ],
+  [
+    'a uniqueness that may wait for the commit',
+    'alter table lora_adapters add constraint mine unique (user_id, adapter_name, version) deferrable',
+    /index mine/,
+  ],
+  [
+    'an index by other operators',
+    'create index mine on lora_adapters (user_id, adapter_name varchar_pattern_ops, version)',
+    /index mine/,
+  ],
+  [
+    'an index in another order of letters',
+    'create index mine on lora_adapters (user_id, adapter_name collate "POSIX", version)',
+    /index mine/,
+  ],
+  [
+    'the settings of an index',
+    'create index mine on lora_adapters (created_at) with (fillfactor = 50)',
+    /the settings of index mine/,
+  ],
+  [
+    'the index that it is clustered by',
+    'alter table lora_adapters cluster on lora_adapters_pkey',
+    /that it is clustered by index lora_adapters_pkey/,
+  ],
+  [
+    'a check that is not inherited',
+    'alter table lora_adapters add constraint mine check (size_bytes >= 0) no inherit',
+    /constraint mine on table lora_adapters, which partitions cannot have/,
+  ],
+  [
+    'a foreign key to itself',
+    `alter table lora_adapters add column base uuid,
+       add constraint mine foreign key (user_id, adapter_name, version) references lora_adapters (user_id, adapter_name, version)`,
+    /constraint mine on table lora_adapters/,
+  ],
   ['statistics', 'create statistics mine on user_id, version from lora_adapters', /statistics object mine/],
   [
     'a statistics target',
@@ -90,6 +132,8 @@ const ONLY_PLAIN = new Set([
   'a foreign key that is not validated',
   'row level security',
   'a partial index',
+  'the index that it is clustered by',
+  'a check that is not inherited',
 ]);
 
 /** Asked in the transaction that makes it, which is undone. */
@@ -117,10 +161,47 @@ test.each([
   }
 });
 
-test('something that stands in the way of a partition alone', async () => {
+const OF_A_PARTITION: readonly [make: string, told: string][] = [
+  ['create index mine on PARTITION (size_bytes)', 'index mine'],
+  ['create unique index mine on PARTITION (id)', 'index mine'],
+  ['create view mine as select id from PARTITION', 'rule _RETURN on view mine'],
+  ['alter table PARTITION add constraint mine check (size_bytes >= 0)', 'constraint mine on table PARTITION'],
+  [
+    'alter table PARTITION add constraint mine foreign key (id) references users not valid',
+    'constraint mine on table PARTITION',
+  ],
+  [`comment on table PARTITION is 'mine'`, 'the comment on table PARTITION'],
+  [`comment on column PARTITION.id is 'mine'`, 'the comment on column id of table PARTITION'],
+  ['grant select on PARTITION to public', 'the rights on table PARTITION'],
+  ['grant update (updated_at) on PARTITION to public', 'the rights on table PARTITION'],
+  ['revoke truncate on PARTITION from current_user', 'the rights on table PARTITION'],
+  ['alter table PARTITION owner to pg_monitor', 'the owner of table PARTITION'],
+  [
+    'alter table PARTITION set (fillfactor = 90)',
+    'the settings or the tablespace of table PARTITION, which are not those of table lora_adapters_h4_0',
+  ],
+  [
+    'alter table PARTITION set (toast.autovacuum_enabled = off)',
+    'the settings or the tablespace of table PARTITION, which are not those of table lora_adapters_h4_0',
+  ],
+  ['alter table PARTITION alter weights set storage main', 'the settings of column weights of table PARTITION'],
+  ['alter table PARTITION alter checksum set default 7', 'the settings of column checksum of table PARTITION'],
+  ['alter table PARTITION alter checksum set not null', 'the settings of column checksum of table PARTITION'],
+  ['alter index PARTITION_pkey set (fillfactor = 50)', 'the settings of index PARTITION_pkey'],
+  ['alter table PARTITION cluster on PARTITION_pkey', 'that it is clustered by index PARTITION_pkey'],
+  ['alter table PARTITION set unlogged', 'that it is unlogged or temporary, of table PARTITION'],
+  ['alter table PARTITION enable row level security', 'its row level security, of table PARTITION'],
+  ['alter table PARTITION replica identity full', 'its replica identity, of table PARTITION'],
+];
+
+test('what a partition has alone', async () => {
   await into(db.tables, FOUR);
-  expect(await toldOf('create index mine on lora_adapters_h4_2 (size_bytes)')).toEqual(['index mine']);
-  expect(await toldOf('create view mine as select id from lora_adapters_h4_2')).toEqual(['rule _RETURN on view mine']);
+  await db.sql('delete from lora_adapters');
+  const named = (text: string) => text.replaceAll('PARTITION', 'lora_adapters_h4_2');
+  for (const [make, told] of OF_A_PARTITION) {
+    const expected = make.includes('checksum set not null') ? expect.arrayContaining([named(told)]) : [named(told)];
+    expect(await toldOf(named(make)), make).toEqual(expected);
+  }
 });
 
 /** Made in a transaction that is undone. */

@@ -1,12 +1,15 @@
 /** What lora_adapters is after a rebuild, and after the way back: nothing of it is lost, and the schema is the one it was. */
 import pg from 'pg';
 import { expect, test } from 'vitest';
+import { obstacles } from '../../../src/operations/rebuild/obstacles.js';
 import { cancelRebuild } from '../../../src/operations/rebuild/rebuild.js';
 import { Tables } from '../../../src/operations/tables.js';
+import { migrate } from '../../../src/postgres/migrate.js';
 import { checkSchema } from '../../../src/postgres/schema.js';
 import { user } from '../../cli/archives.js';
 import { dumpSchema } from '../../postgres/support/dump.js';
 import { applyFiles } from '../../postgres/support/migration-files.js';
+import { startPostgres } from '../../support/postgres.js';
 import { withClient } from '../../support/template.js';
 import { FOUR, headsAreTrue, into, meeting, PLAIN, rowsOf, usePlaces } from './support.js';
 
@@ -86,7 +89,9 @@ const OWNERS = `
   do $$ begin if not exists (select from pg_roles where rolname = '${ROLE}') then create role ${ROLE}; end if; end $$;
   grant select, insert on lora_adapters to ${ROLE} with grant option;
   grant update (updated_at) on lora_adapters to ${ROLE};
-  alter default privileges grant delete on tables to ${ROLE}`;
+  revoke truncate on lora_adapters from current_user;
+  alter default privileges grant delete on tables to ${ROLE};
+  alter default privileges revoke references on tables from current_user`;
 
 const FACTS = {
   columns: `select attname, format_type(atttypid, atttypmod), attnotnull, attstorage, attgenerated,
@@ -121,6 +126,7 @@ test('columns, defaults, checks, comments, settings, rights and disabled or forc
       expect(await facts()).toEqual(before);
       expect(await leaves()).toEqual(leavesBefore);
       expect(await rowsOf(db)).toEqual(rows);
+      expect(await obstacles(db.tables)).toEqual([]);
       // What default privileges give on a new table, nobody has on this one.
       expect(
         await db.sql(`select relname from pg_class where relname ~ '^lora_adapters' and relkind in ('r', 'p')
@@ -168,6 +174,38 @@ test.each(['on delete cascade', ''])(
     expect(await headsAreTrue(db)).toEqual([]);
   },
 );
+
+test('tablespaces: that of the table is carried over, of an index or a partition alone it is in the way', async () => {
+  const server = await startPostgres({ allow_in_place_tablespaces: 'on' });
+  let tables: Tables | undefined;
+  try {
+    const sql = (text: string) => withClient(server.url, async (client) => (await client.query(text)).rows);
+    await migrate({ postgres: server.url });
+    await sql(`create tablespace theirs location ''`);
+    await sql('alter table lora_adapters set tablespace theirs');
+    tables = await Tables.open(server.url, 20_000);
+    const indexes = await sql(
+      `select indexrelid::regclass::text as name from pg_index where indrelid = 'lora_adapters'::regclass order by 1`,
+    );
+    expect(await obstacles(tables)).toEqual(indexes.map(({ name }) => `the tablespace of index ${name}`));
+    for (const { name } of indexes) await sql(`alter index ${name} set tablespace theirs`);
+    for (const target of [FOUR, PLAIN, FOUR]) {
+      await into(tables, target);
+      expect(
+        await sql(`select distinct spcname from pg_class c left join pg_tablespace t on t.oid = reltablespace
+          where relname ~ '^(idx_)?lora_adapters' and relname !~ 'heads' and relkind in ('r', 'i')`),
+      ).toEqual([{ spcname: 'theirs' }]);
+      expect(await obstacles(tables)).toEqual([]);
+    }
+    await sql('alter table lora_adapters_h4_3 set tablespace pg_default');
+    expect(await obstacles(tables)).toContain(
+      'the settings or the tablespace of table lora_adapters_h4_3, which are not those of table lora_adapters_h4_0',
+    );
+  } finally {
+    await tables?.close();
+    await server.stop();
+  }
+});
 
 test('a partition whose triggers were dropped or disabled is told by name, with the command that brings them back', async () => {
   const db = await place();
