@@ -83,6 +83,8 @@ function takenOver(cause?: unknown): LoRAStorageError {
 }
 
 const UNDEFINED_TABLE = '42P01';
+/** duplicate_table, and the same of one that is just being made. */
+const THERE_ALREADY = ['42P07', '23505'];
 
 /** before: one that has to be begun anew. */
 export async function beginStanding(
@@ -94,12 +96,17 @@ export async function beginStanding(
   const { schema, runner } = site;
   const drop = once(`drop table ${schema}.${TABLE}, ${schema}.${DOUBTS}`);
   if (before !== undefined) await fenced(site, () => session.rows(drop, []))(session);
-  await session.rows(
-    once(`create table ${schema}.${TABLE} (
+  await session
+    .rows(
+      once(`create table ${schema}.${TABLE} (
       only_row boolean primary key default true check (only_row), partitions integer not null, phase text not null, runner uuid not null,
       user_id uuid, adapter_name varchar(100), version integer, rows_done bigint not null default 0)`),
-    [],
-  );
+      [],
+    )
+    .catch((error) => {
+      // There was none when it was asked for: somebody who has the lock by now has begun one.
+      throw THERE_ALREADY.includes(sqlState(error) ?? '') ? takenOver(error) : error;
+    });
   await session.rows(
     once(
       `create table ${schema}.${DOUBTS} (user_id uuid not null, adapter_name varchar(100) not null, version integer not null)`,

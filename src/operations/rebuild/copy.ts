@@ -61,7 +61,7 @@ export async function copyRows(
         if (held.length === 0) await notePlace(session, site, keyOf(batch.at(-1) as KeyRow), rows);
         return held;
       };
-      left = await retrying(site.tables, fenced(site, work)).catch(sharedId);
+      left = await retrying(site.tables, fenced(site, work)).catch(impossible);
       if (left.length > 0) await waitFor(site, patience, left[0] as KeyRow);
       signal.throwIfAborted();
     }
@@ -70,13 +70,24 @@ export async function copyRows(
   return rows;
 }
 
-/** Of one plain table, id is the primary key; of partitions it is one for each user. */
-function sharedId(error: Error): never {
+/**
+ * Of one plain table, id is the primary key; of partitions it is one for each user. And a user that was deleted where no trigger
+ * fires, as a subscription and pg_restore do, has left his adapters.
+ */
+function impossible(error: Error): never {
   const { cause } = error;
-  if (!(cause instanceof pg.DatabaseError) || cause.constraint !== 'lora_adapters_next_pkey') throw error;
+  if (!(cause instanceof pg.DatabaseError)) throw error;
+  const giveUp = 'or give this up with `lora-store partition --cancel`; lora_adapters is as it was';
+  if (cause.constraint === 'lora_adapters_next_pkey') {
+    throw new LoRAStorageError(
+      `two rows of lora_adapters have one id, which one plain table cannot have: ${cause.detail} Give one of them another id, ${giveUp}`,
+      { cause },
+    );
+  }
+  if (cause.code !== '23503') throw error;
   throw new LoRAStorageError(
-    `two rows of lora_adapters have one id, which one plain table cannot have: ${cause.detail} Give one of them another id, or give this up ` +
-      'with `lora-store partition --cancel`; lora_adapters is as it was',
+    `a row of lora_adapters refers to what is not there, against its foreign key ${cause.constraint}: ${cause.detail} Delete the row, or ` +
+      `make what it refers to, ${giveUp}`,
     { cause },
   );
 }

@@ -10,7 +10,7 @@ import { leadsToPooler } from '../../postgres/pooler.js';
 import { readFailure } from '../../tiers/postgres-errors.js';
 import { ESTIMATED_ROWS } from '../statements/whole-tables.js';
 import type { Tables } from '../tables.js';
-import { beginStanding, enterPhase, fenced, readStanding, type Standing, takeOver } from './bookkeeping.js';
+import { beginStanding, enterPhase, fenced, readStanding, takeOver } from './bookkeeping.js';
 import { BriefLocks } from './brief-lock.js';
 import { compareRows } from './compare.js';
 import { copyRows } from './copy.js';
@@ -19,8 +19,9 @@ import { startMirror } from './mirror.js';
 import { addForeignKeys, buildNext } from './next-table.js';
 import { refuseObstacles } from './obstacles.js';
 import { outwaitOldSnapshots } from './old-snapshots.js';
+import { refuseForeign, refuseOther, refuseTaken } from './refusals.js';
 import { dropNext, dropReplaced } from './remains.js';
-import { commandFor, readShape, type Shape, shapeInWords } from './shape.js';
+import { commandFor, readShape, type Shape } from './shape.js';
 import { once, type Site, siteOf } from './site.js';
 import { refuseAltered, swap } from './swap.js';
 
@@ -62,7 +63,7 @@ export async function rebuild(tables: Tables, target: Shape, options: RebuildOpt
     }
     await tables.check();
     await refuseForeign(site);
-    if (standing === undefined) await refuseTaken(site);
+    await refuseTaken(site, target, standing !== undefined);
     await refuseObstacles(tables);
 
     if (standing === undefined || standing.phase === 'build') {
@@ -127,7 +128,7 @@ async function alone<T>(tables: Tables, work: (site: Site, keeper: pg.ClientBase
       throw new LoRAStorageError("this needs a session of the server's own: connect to it, and not to a pooler");
     }
     const { rows } = await keeper.query<{ mine: boolean }>(`select pg_try_advisory_lock(${LOCK}) as mine`);
-    if (!rows[0]?.mine) throw new LoRAStorageError('another process is at work on this: wait for its end');
+    if (!rows[0]?.mine) throw new LoRAStorageError(await atWork(tables));
     const site = await siteOf(tables);
     await takeOver(site);
     return await work(site, keeper);
@@ -138,6 +139,21 @@ async function alone<T>(tables: Tables, work: (site: Site, keeper: pg.ClientBase
   }
 }
 
+/** Where a process was killed in the middle of a statement, its session holds the lock until that ends. */
+async function atWork(tables: Tables): Promise<string> {
+  const [[session] = ['nobody any more']] = await tables.rows<[string]>(
+    once(`select 'session ' || l.pid || coalesce(' (' || a.state || ' since ' || a.state_change::timestamptz(0) || ')', '')
+      from pg_catalog.pg_locks l left join pg_catalog.pg_stat_activity a on a.pid = l.pid
+      where l.locktype = 'advisory' and l.granted and l.database = (select oid from pg_catalog.pg_database where datname = current_database())
+        and (l.classid::int8 << 32) + l.objid::int8 = ${LOCK}`),
+    [],
+  );
+  return (
+    `another process is at work on this, ${session} of the server: wait for its end; if there is no such process any more, end its ` +
+    'session with pg_terminate_backend()'
+  );
+}
+
 /** One that was begun and has not ended; undefined where there is none, or nobody answers. */
 export async function underWay(tables: Tables): Promise<Shape | undefined> {
   try {
@@ -145,36 +161,4 @@ export async function underWay(tables: Tables): Promise<Shape | undefined> {
   } catch {
     return undefined;
   }
-}
-
-function refuseOther(standing: Standing | undefined, target: Shape): void {
-  if (standing === undefined || standing.target.partitions === target.partitions) return;
-  throw new LoRAStorageError(
-    `a rebuild into ${shapeInWords(standing.target)} is under way: end it with \`${commandFor(standing.target)}\`, or give it up with ` +
-      '`lora-store partition --cancel`',
-  );
-}
-
-/** Everything that is made has to belong to the owner of lora_adapters. */
-async function refuseForeign({ tables }: Site): Promise<void> {
-  const [[owner, me] = ['', '']] = await tables.rows<[string, string]>(
-    once(`select pg_catalog.pg_get_userbyid(relowner)::text, current_user::text from pg_catalog.pg_class
-      where oid = 'lora_adapters'::regclass`),
-    [],
-  );
-  if (owner !== me) {
-    throw new LoRAStorageError(
-      `lora_adapters belongs to ${owner}, and this is ${me}: connect as ${owner}, or with ?options=-c%20role%3D${owner} in the URL`,
-    );
-  }
-}
-
-/** Tables under the names that a rebuild takes, which none has made. */
-async function refuseTaken({ tables, replaced, next }: Site): Promise<void> {
-  const [[left] = [null]] = await tables.rows<[string | null]>(
-    once(`select coalesce(to_regclass('${next}'), to_regclass('${replaced}'))::text`),
-    [],
-  );
-  if (left === null) return;
-  throw new LoRAStorageError(`there is a table ${left}, whose name a rebuild needs: rename it, or drop it`);
 }

@@ -109,11 +109,32 @@ test('another shape than the one that was begun is refused', async () => {
   await expect(into(db.tables, PLAIN)).rejects.toThrow('is under way');
 });
 
-test('a second one at the same time is refused', async () => {
+test('a second one at the same time is refused, and told which session holds the first one', async () => {
   const db = await place();
   const other = await db.session();
   await other.query('select pg_advisory_lock(8317012604911774)');
-  await expect(into(db.tables, FOUR)).rejects.toThrow('another process is at work on this');
+  const { rows } = await other.query<{ pid: number }>('select pg_backend_pid() as pid');
+  await expect(into(db.tables, FOUR)).rejects.toThrow(
+    new RegExp(
+      `another process is at work on this, session ${rows[0]?.pid} \\(idle since .*\\) of the server.*pg_terminate_backend`,
+    ),
+  );
+});
+
+test('whoever has lost his session before he begins leaves alone what another one has begun', async () => {
+  const db = await place();
+  const tables = meeting(db.tables, {
+    at: /^create table .*lora_store_rebuild \(/,
+    async before() {
+      await db.sql(
+        `select pg_terminate_backend(pid, 10000) from pg_locks where locktype = 'advisory' and database = (
+         select oid from pg_database where datname = current_database())`,
+      );
+      await expect(into(dyingAfter(db.tables, 3).tables, FOUR)).rejects.toThrow('killed');
+    },
+  });
+  await expect(into(tables, FOUR)).rejects.toThrow('another process has taken this over');
+  expect(await into(db.tables, FOUR)).toMatchObject({ rows: 18 });
 });
 
 test('a difference between the tables is named, and the live one stays in use', async () => {

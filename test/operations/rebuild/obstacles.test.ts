@@ -340,6 +340,19 @@ test('tables of somebody else under the names that it takes are not dropped', as
   expect(await db.sql('select * from lora_adapters_next')).toEqual([]);
 });
 
+test.each([
+  ['create table mine (n int); create index idx_lora_adapters_id on mine (n)', 'an index idx_lora_adapters_id'],
+  ['create table mine (n int); create index lora_adapters_next_key on mine (n)', 'an index lora_adapters_next_key'],
+  ['create table lora_adapters_h4_1 (n int)', 'a table lora_adapters_h4_1'],
+  ['create table lora_adapters_replaced_i2 (n int)', 'a table lora_adapters_replaced_i2'],
+])('names that it takes later are asked for at the beginning: %s', async (make, told) => {
+  await db.sql(make);
+  const before = await withClient(db.url, dumpSchema);
+  await expect(into(db.tables, FOUR)).rejects.toThrow(`there is ${told}, whose name a rebuild needs`);
+  expect(await db.sql(`select to_regclass('lora_store_rebuild') is null as none`)).toEqual([{ none: true }]);
+  expect(await withClient(db.url, dumpSchema)).toBe(before);
+});
+
 test('partitions that somebody made in another way are left alone', async () => {
   await db.sql(`alter table lora_adapters rename to mine;
     create table lora_adapters (like mine including defaults) partition by list (adapter_name)`);

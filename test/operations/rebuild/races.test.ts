@@ -562,6 +562,18 @@ test('one id of two users, which no plain table can have, is named', async () =>
   expect(await rowsOf(db)).toHaveLength(18);
 });
 
+test('adapters whose user is gone, which no new table can have, are named', async () => {
+  const db = await place();
+  await db.sql(
+    `set session_replication_role = replica; delete from users where id = '${user(3)}'; reset session_replication_role`,
+  );
+  await expect(into(db.tables, FOUR)).rejects.toThrow(
+    new RegExp(`refers to what is not there, .*lora_adapters_user_id_fkey.*${user(3)}.*Delete the row.*--cancel`),
+  );
+  await db.sql(`delete from lora_adapters where user_id = '${user(3)}'`);
+  expect(await into(db.tables, FOUR)).toMatchObject({ rows: 15 });
+});
+
 test('a saver who has the user and not yet the bodies is not kept from them while the swap waits for him', async () => {
   const db = await place();
   await db.sql(
