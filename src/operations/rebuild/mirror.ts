@@ -89,6 +89,7 @@ async function createFunctions(session: Session, site: Site): Promise<void> {
   const mine = columns.join(', ');
   const its = columns.map((name) => `new.${name}`).join(', ');
   const excluded = columns.map((name) => `excluded.${name}`).join(', ');
+  const insert = `insert into ${next} (${mine}) values (${its}) on conflict (${KEY}) do update set (${mine}) = row(${excluded})`;
   const isOld = 'user_id = old.user_id and adapter_name = old.adapter_name and version = old.version';
   // Its plans are made while the new table is empty, and live as long as a session.
   await session.rows(
@@ -117,9 +118,16 @@ async function createFunctions(session: Session, site: Site): Promise<void> {
             -- Beside a copy that is not seen, which has the same id, it could not stand.
             insert into ${schema}.${DOUBTS} values (new.user_id, new.adapter_name, new.version);
           end if;
+        elsif moved and current_setting('transaction_isolation') = 'read committed' then
+          ${insert};
         elsif moved then
-          insert into ${next} (${mine}) values (${its})
-          on conflict (${KEY}) do update set (${mine}) = row(${excluded});
+          begin
+            ${insert};
+          exception when unique_violation then
+            -- Beside a copy that is not seen, of a row that is gone. In a newer transaction it would stand.
+            raise exception 'could not serialize access: lora_adapters is rebuilt, and a copy is newer than this transaction'
+              using errcode = '40001';
+          end;
         end if;
         return null;
       end

@@ -100,6 +100,38 @@ test.each([
   expect(await headsAreTrue(db)).toEqual([]);
 });
 
+test('an older transaction that makes a row again under another key, beside a copy that it cannot see, may be sent again', async () => {
+  const db = await place();
+  await into(db.tables, FOUR);
+  const stranger = await db.session();
+  let refused: unknown;
+  const renamed = `insert into lora_adapters (id, user_id, version, weights, size_bytes) select id, user_id, 9, weights, size_bytes from taken`;
+  const again = async () => {
+    await stranger.query(
+      `create temp table taken as select * from lora_adapters where user_id = '${user(2)}' and version = 2`,
+    );
+    await stranger.query(DELETED);
+    await stranger.query(renamed);
+    await stranger.query('drop table taken; commit');
+  };
+  const tables = meeting(
+    db.tables,
+    { at: COPY, before: () => stranger.query('begin isolation level repeatable read; select from users limit 1') },
+    {
+      at: /pg_blocking_pids\(\$1/,
+      async before() {
+        refused = await again().catch((error) => error);
+        await stranger.query('rollback; begin isolation level repeatable read');
+        await again();
+      },
+    },
+  );
+  expect(await into(tables, PLAIN)).toMatchObject({ rows: 18 });
+  expect(refused).toMatchObject({ code: '40001' });
+  expect(await version2(db)).toEqual([]);
+  expect(await headsAreTrue(db)).toEqual([]);
+});
+
 test.each([
   // A service that deletes the adapters and then their user: bodies first, against the order of every write of ours.
   ['a row', `delete from lora_adapters where user_id = '${user(2)}'`, user(2), 15],
@@ -284,6 +316,25 @@ test('a column that was dropped all the same makes saves fail, which is said, un
   await expect(db.sql(ADDED)).rejects.toThrow();
   expect(await cancelRebuild(db.tables, { signal: new AbortController().signal, patienceMs: 20_000 })).toBe(true);
   await db.sql(ADDED);
+});
+
+test('by a key that does not cascade, adapters and their user are deleted in two statements, and not in one', async () => {
+  const db = await place();
+  await db.sql(
+    `alter table lora_adapters drop constraint lora_adapters_user_id_fkey, add foreign key (user_id) references users`,
+  );
+  const [adapters, owner] = [
+    `delete from lora_adapters where user_id = '${user(2)}'`,
+    `delete from users where id = '${user(2)}'`,
+  ];
+  const tables = meeting(db.tables, {
+    at: COMPARE,
+    async before() {
+      await expect(db.sql(`with gone as (${adapters}) ${owner}`)).rejects.toMatchObject({ code: '23503' });
+      await db.sql(`begin; ${adapters}; ${owner}; commit`);
+    },
+  });
+  expect(await into(tables, FOUR)).toMatchObject({ rows: 15 });
 });
 
 test('writes that name a partition are in the plain table, too', async () => {
