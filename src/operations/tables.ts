@@ -2,11 +2,13 @@
  * The tables themselves, for operations that look at many rows: a few connections, patient, with the schema of this
  * version. Throws only the errors of errors.ts.
  */
-import type { ClientConfig } from 'pg';
+import type pg from 'pg';
 import { type LoRAStorageOptions, parseOptions } from '../options.js';
 import { Database, type Session, type Statement, statement } from '../postgres/database.js';
+import { connect } from '../postgres/lone-client.js';
 import { checkSchema } from '../postgres/schema.js';
 import { readFailure } from '../tiers/postgres-errors.js';
+import { CANCEL, UNHURRIED } from './statements/sessions.js';
 
 export class Tables implements Session {
   readonly #database: Database;
@@ -44,7 +46,7 @@ export class Tables implements Session {
   }
 
   /** Where it connects to, for a connection of one's own. */
-  get config(): ClientConfig {
+  get config(): pg.ClientConfig {
     return this.#database.config;
   }
 
@@ -55,6 +57,25 @@ export class Tables implements Session {
   /** Runs `work` in one transaction, READ COMMITTED; its error rolls everything back. */
   async transaction<T>(work: (session: Session) => Promise<T>): Promise<T> {
     return await this.#database.transaction(work).catch(fail);
+  }
+
+  /** One statement on a connection of its own, for as long as it takes, or until `signal` ends it. */
+  async unhurried({ text }: Statement, signal: AbortSignal): Promise<void> {
+    const { client, release } = await connect({ ...this.config, application_name: 'lora-store' }).catch(fail);
+    const { processID } = client as pg.ClientBase & { processID?: number };
+    const cancel = () => void this.rows(CANCEL, [processID]).catch(() => {});
+    try {
+      await client.query(UNHURRIED);
+      signal.throwIfAborted();
+      signal.addEventListener('abort', cancel);
+      await client.query(text);
+    } catch (error) {
+      signal.throwIfAborted();
+      fail(error);
+    } finally {
+      signal.removeEventListener('abort', cancel);
+      await Promise.resolve(release(true)).catch(() => undefined);
+    }
   }
 
   close(): Promise<void> {

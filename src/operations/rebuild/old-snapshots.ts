@@ -8,6 +8,7 @@ import type pg from 'pg';
 import { StorageUnavailableError } from '../../errors.js';
 import type { Session } from '../../postgres/database.js';
 import { sqlState } from '../../postgres/failure.js';
+import { CANCEL } from '../statements/sessions.js';
 import { DOUBTS, fenced, TABLE } from './bookkeeping.js';
 import type { BriefLocks } from './brief-lock.js';
 import { columnsOf } from './mirror.js';
@@ -95,9 +96,6 @@ async function settleDoubts(site: Site, locks: BriefLocks): Promise<number> {
   await locks.take(fenced(site, settle));
   return left;
 }
-
-/** A role may end what its own sessions do. */
-const CANCEL = once('select pg_catalog.pg_cancel_backend($1::int4)');
 
 const BLOCKERS = once(
   `select string_agg('process ' || pid || coalesce(' (' || nullif(application_name, '') || ', ' || state || ')', ''), ', ')

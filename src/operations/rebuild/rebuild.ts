@@ -95,8 +95,8 @@ export async function rebuild(tables: Tables, target: Shape, options: RebuildOpt
     await refuseAltered(tables, site);
     const rows = await compareRows(site, standing, signal, (done) => onProgress?.('compared', done, about));
     signal.throwIfAborted();
-    // The planner knows nothing of a table that nobody has counted.
-    await tables.rows(once(`analyze ${site.next}`), []);
+    // The planner knows nothing of a table that nobody has counted. Of a large one that takes longer than a statement may.
+    await tables.unhurried(once(`analyze ${site.next}`), signal);
     while (!(await locks.take(fenced(site, (session) => swap(session, site, locks, target), 'compare')))) {
       await outwaitOldSnapshots(site, locks, keeper, options);
     }

@@ -22,6 +22,12 @@ function dyingAfter(tables: Tables, transactions: number): { tables: Tables; com
         return await tables.rows(...args);
       },
     },
+    unhurried: {
+      value: async (...args: Parameters<Tables['unhurried']>) => {
+        living();
+        await tables.unhurried(...args);
+      },
+    },
     transaction: {
       value: async (work: Parameters<Tables['transaction']>[0]) => {
         living();

@@ -625,6 +625,50 @@ test('adapters whose user is gone, which no new table can have, are named', asyn
   expect(await into(db.tables, FOUR)).toMatchObject({ rows: 15 });
 });
 
+/** Keeps the new table from being analyzed, as its being large does. */
+async function holdNext(db: Place): Promise<pg.Client> {
+  const holder = await db.session();
+  await holder.query('begin; lock table lora_adapters_next in share update exclusive mode');
+  return holder;
+}
+
+test('the new table is analyzed for as long as that takes, or until it is given up', async () => {
+  const db = await place();
+  const brief = await Tables.open(db.url, 3000);
+  const giveUp = new AbortController();
+  try {
+    let holder: pg.Client | undefined;
+    const given = meeting(brief, {
+      at: ANALYZE,
+      async before() {
+        holder = await holdNext(db);
+        someoneWaits(db).then(() => giveUp.abort(new Error('given up')));
+      },
+    });
+    await expect(into(given, FOUR, { signal: giveUp.signal })).rejects.toThrow('given up');
+    await holder?.query('commit');
+
+    let waited: unknown[] = [];
+    const tables = meeting(brief, {
+      at: ANALYZE,
+      async before() {
+        holder = await holdNext(db);
+        waitFor(async () => {
+          waited = await db.sql(
+            `select from pg_stat_activity where datname = current_database() and query ~ '^analyze'
+               and wait_event_type = 'Lock' and query_start < now() - interval '3.1 s'`,
+          );
+          return waited.length > 0;
+        }).then(() => holder?.query('commit'));
+      },
+    });
+    expect(await into(tables, FOUR)).toMatchObject({ changed: true });
+    expect(waited).toHaveLength(1);
+  } finally {
+    await brief.close();
+  }
+});
+
 test('a saver who has the user and not yet the bodies is not kept from them while the swap waits for him', async () => {
   const db = await place();
   await db.sql(

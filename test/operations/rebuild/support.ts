@@ -104,6 +104,15 @@ export function meeting(tables: Tables, ...moments: Moment[]): Tables {
     config: { get: () => tables.config },
     check: { value: () => tables.check() },
     rows: { value: asking({ rows: (asked, values) => tables.rows(asked, values) }) },
+    unhurried: {
+      value: async (asked: Statement, signal: AbortSignal) => {
+        const rows = async () => {
+          await tables.unhurried(asked, signal);
+          return [];
+        };
+        await asking({ rows })(asked, []);
+      },
+    },
     transaction: {
       value: <T>(work: (session: Session) => Promise<T>) =>
         tables.transaction((real) => work({ rows: asking(real) } as Session)),
