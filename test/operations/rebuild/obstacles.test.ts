@@ -353,6 +353,15 @@ test.each([
   expect(await withClient(db.url, dumpSchema)).toBe(before);
 });
 
+test('a name that was taken while nobody was at it is told before the comparison', async () => {
+  const killed = meeting(db.tables, { at: /full join/, before: () => Promise.reject(new Error('killed')) });
+  await expect(into(killed, FOUR)).rejects.toThrow('killed');
+  await db.sql('create table mine (n int); create index idx_lora_adapters_id on mine (n)');
+  await expect(into(db.tables, FOUR)).rejects.toThrow('there is an index idx_lora_adapters_id, whose name');
+  await db.sql('drop table mine');
+  expect(await into(db.tables, FOUR)).toMatchObject({ rows: 18 });
+});
+
 test('partitions that somebody made in another way are left alone', async () => {
   await db.sql(`alter table lora_adapters rename to mine;
     create table lora_adapters (like mine including defaults) partition by list (adapter_name)`);
