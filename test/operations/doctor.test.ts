@@ -8,7 +8,7 @@ import { postgresClock, redisClock } from '../../src/operations/doctor/clocks.js
 import { bounded, examine } from '../../src/operations/doctor/examine.js';
 import type { Check, Level, Patient } from '../../src/operations/doctor/finding.js';
 import { deadRows, planOfLoad, statistics } from '../../src/operations/doctor/planner.js';
-import { judgeRedisVersion, redisBus, redisCommands, redisMemory } from '../../src/operations/doctor/redis.js';
+import { judgeRedisVersion, redisMemory } from '../../src/operations/doctor/redis.js';
 import { indexes, schema, weightsStorage } from '../../src/operations/doctor/schema.js';
 import { connections, durability, judgeTls, judgeVersion } from '../../src/operations/doctor/server.js';
 import { judgeLatency, latencyOf } from '../../src/operations/doctor/tiers.js';
@@ -291,36 +291,6 @@ describe('Redis', () => {
     expect(before).toMatchObject({ level: 'warning', found: expect.stringMatching(/refuses every write/) });
     await redisCli(before.mend);
     expect((await redisMemory(patient())).level).toBe('ok');
-  });
-
-  test('a user who may not do what a node does', async () => {
-    await redis.call(
-      'acl',
-      'setuser',
-      'node',
-      'on',
-      '>secret',
-      'resetkeys',
-      '~lora:*',
-      'resetchannels',
-      '+@all',
-      '-eval',
-      '-set',
-    );
-    const client = new Redis(server.url, { username: 'node', password: 'secret' });
-    const limited = patient({ cache: async () => ({ client, namespace: 'lora' }) });
-    try {
-      const before = await redisCommands(limited);
-      expect(before).toMatchObject({
-        level: 'failure',
-        found: expect.stringMatching(/^refused: set, eval, publish \(NOPERM/),
-      });
-      expect(await redisBus(limited)).toMatchObject({ level: 'failure', found: expect.stringMatching(/NOPERM/) });
-      await redisCli(before.mend);
-      expect([(await redisCommands(limited)).level, (await redisBus(limited)).level]).toEqual(['ok', 'ok']);
-    } finally {
-      client.disconnect();
-    }
   });
 
   test('a Redis that is away fails its checks, and no other; without one they are well', async () => {

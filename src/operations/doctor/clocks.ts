@@ -5,6 +5,7 @@
  */
 import { CLOCK } from '../statements/doctor.js';
 import { ok, type Patient, type Verdict, warning } from './finding.js';
+import { answer, ofRedis } from './redis-answers.js';
 
 /** What people who run NTP may still see. */
 const TOLERANCE_MS = 500;
@@ -18,13 +19,21 @@ export async function postgresClock({ tables, now }: Patient): Promise<Verdict> 
   });
 }
 
-export async function redisClock({ cache, now }: Patient): Promise<Verdict> {
-  if (cache === undefined) return ok('there is none: two tiers');
-  const { client } = await cache();
-  return await compare(now, async () => {
-    const [seconds, micros] = await client.time();
-    return Number(seconds) * 1000 + Number(micros) / 1000;
-  });
+export async function redisClock(patient: Patient): Promise<Verdict> {
+  return await ofRedis(async ({ client }) => {
+    try {
+      // As above.
+      await answer(client.time());
+    } catch (error) {
+      // No node asks for it, and docs/redis.acl does not permit it.
+      if (!(error as Error).message.startsWith('NOPERM')) throw error;
+      return ok('not looked at: this user may not ask for TIME, nor does any node');
+    }
+    return await compare(patient.now, async () => {
+      const [seconds, micros] = await answer(client.time());
+      return Number(seconds) * 1000 + Number(micros) / 1000;
+    });
+  })(patient);
 }
 
 /** Theirs was read somewhere within the round trip: half of it is the doubt. */

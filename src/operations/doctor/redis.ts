@@ -1,19 +1,17 @@
 /** Redis: its version, what it does when it is full, and whether this user may do what a node does. */
-import { randomUUID } from 'node:crypto';
-import { within } from '../../deadline.js';
+import { createHash, randomBytes, randomUUID } from 'node:crypto';
 import { FORMAT } from '../../tiers/redis.js';
+import { fillToken } from '../../tiers/redis-entry.js';
 import type { Cache } from '../audit-redis.js';
-import { failure, ok, type Patient, type Verdict, warning } from './finding.js';
+import { failure, ok, type Verdict, warning } from './finding.js';
+import { answer, CLI, cluster, ofRedis, refusal } from './redis-answers.js';
 
-const ANSWER_MS = 3000;
-
-const OFF = 'there is none: two tiers';
-
-export async function redisServer({ cache }: Patient): Promise<Verdict> {
-  if (cache === undefined) return ok(OFF);
-  const { client } = await cache();
-  return judgeRedisVersion(fieldOf(await client.info('server'), 'redis_version'));
-}
+export const redisServer = ofRedis(async (opened) => {
+  const info = await answer(opened.client.info('server'));
+  const { means, mend } = cluster(opened);
+  if (fieldOf(info, 'redis_mode') === 'cluster' && !('nodes' in opened.client)) return failure(`${means}`, mend);
+  return judgeRedisVersion(fieldOf(info, 'redis_version'));
+});
 
 export function judgeRedisVersion(version: string): Verdict {
   if (Number.parseInt(version, 10) >= 6) return ok(version);
@@ -24,73 +22,75 @@ export function judgeRedisVersion(version: string): Verdict {
 }
 
 /** A cache that refuses what is new when it is full keeps what is old, and every miss costs two answers. */
-export async function redisMemory({ cache }: Patient): Promise<Verdict> {
-  if (cache === undefined) return ok(OFF);
-  const info = await (await cache()).client.info();
+export const redisMemory = ofRedis(async ({ client }) => {
+  const info = await answer(client.info());
   const [policy, limit, used] = ['maxmemory_policy', 'maxmemory', 'used_memory'].map((name) => fieldOf(info, name));
   const found = `${policy} at ${limit === '0' ? 'no limit' : `${limit} bytes`}, ${used} used, ${fieldOf(info, 'evicted_keys')} evicted`;
   if (policy !== 'noeviction') return ok(found);
   const when = limit === '0' ? 'it grows until the machine is full' : 'it refuses every write once it is full';
-  return warning(`${found}: ${when}`, 'redis-cli -u "$REDIS_URL" config set maxmemory-policy allkeys-lru');
-}
+  return warning(`${found}: ${when}`, `${CLI} config set maxmemory-policy allkeys-lru`);
+});
 
-export async function redisCommands({ cache }: Patient): Promise<Verdict> {
-  if (cache === undefined) return ok(OFF);
-  const opened = await cache();
-  const { client, namespace } = opened;
-  const key = `${namespace}:${FORMAT}:doctor:${randomUUID()}`;
-  const asked: [command: string, ask: () => Promise<unknown>][] = [
-    ['set', () => client.set(key, 'x', 'PX', 5000, 'NX')],
-    ['get', () => client.get(key)],
-    ['mget', () => client.mget(key)],
-    ['eval', () => client.eval("return redis.call('get', KEYS[1])", 1, key)],
-    ['scan', async () => ('scan' in client ? await client.scan('0') : undefined)],
-    ['unlink', () => client.unlink(key)],
-    ['publish', () => client.publish(`${namespace}:${FORMAT}:doctor`, '')],
-  ];
+/** Every command of docs/redis.acl on a key such as nodes have, and none that is not there. */
+export const redisCommands = ofRedis(async (opened) => {
   const refused: string[] = [];
-  let reason = '';
-  for (const [command, ask] of asked) {
-    await within(ask(), ANSWER_MS, 'Redis').catch((error: Error) => {
+  let first: Error | undefined;
+  for (const [command, ask] of commandsOfNodes(opened)) {
+    await answer(ask()).catch((error: Error) => {
+      // The script is not there since EVAL was refused: that is told of already.
+      if (error.message.startsWith('NOSCRIPT')) return;
       refused.push(command);
-      reason ||= error.message;
+      first ??= error;
     });
   }
-  if (refused.length === 0) return ok(`all that a node needs are granted`);
-  return failure(`refused: ${refused.join(', ')} (${reason})`, await grants(opened));
+  if (first === undefined) return ok('all that a node needs are granted');
+  return refusal(`refused: ${refused.join(', ')}`, first, opened);
+});
+
+function commandsOfNodes({ client, namespace }: Cache): [command: string, ask: () => Promise<unknown>][] {
+  const key = `${namespace}:${FORMAT}:{${randomUUID()}}:doctor`;
+  // Whoever comes across it takes it for that of a load.
+  const token = fillToken(randomBytes(16));
+  const script = "return redis.call('GETRANGE', KEYS[1], 0, 47)";
+  return [
+    ['ping', () => client.ping()],
+    ['info', () => client.info('server')],
+    ['client|setname', () => client.client('SETNAME', 'lora-store')],
+    ['set', () => client.set(key, token, 'PX', 5000, 'NX')],
+    ['get', () => client.get(key)],
+    ['mget', () => client.mget(key)],
+    ['getrange', () => client.getrange(key, 0, 47)],
+    ['setrange', () => client.setrange(key, 0, token as unknown as string)],
+    ['eval', () => client.eval(script, 1, key)],
+    ['evalsha', () => client.evalsha(createHash('sha1').update(script).digest('hex'), 1, key)],
+    ['scan', async () => ('scan' in client ? await client.scan('0') : undefined)],
+    ['del', () => client.del(key)],
+    ['unlink', () => client.unlink(key)],
+    // No word that a node would listen to.
+    ['publish', () => client.publish(`${namespace}:${FORMAT}:heads`, '')],
+  ];
 }
 
-/** A message to oneself, over a connection that listens and one that speaks, as a node has them. */
-export async function redisBus({ cache }: Patient): Promise<Verdict> {
-  if (cache === undefined) return ok(OFF);
-  const opened = await cache();
+/** A message to oneself, as nodes send it: over a connection that listens and one that speaks, beside that of saves. */
+export const redisBus = ofRedis(async (opened) => {
   const { client, namespace } = opened;
-  const channel = `${namespace}:${FORMAT}:doctor:${randomUUID()}`;
+  const prefix = `${namespace}:${FORMAT}:`;
+  const [heads, echo] = [`${prefix}heads`, `${prefix}echo:${randomUUID()}`];
   const ear = 'nodes' in client ? client.duplicate() : client.duplicate({ enableOfflineQueue: true });
   ear.on('error', () => undefined);
   try {
-    const heard = new Promise((resolve) => ear.once('message', resolve));
-    await within(ear.subscribe(channel), ANSWER_MS, 'SUBSCRIBE');
+    const heard = new Promise<void>((resolve) => ear.on('message', (on) => void (on === echo && resolve())));
+    await answer(ear.subscribe(heads, echo), 'SUBSCRIBE');
     const begun = performance.now();
-    await within(client.publish(channel, ''), ANSWER_MS, 'PUBLISH');
-    await within(heard, ANSWER_MS, 'the message to itself');
+    for (const channel of [heads, echo]) await answer(client.publish(channel, ''), 'PUBLISH');
+    await answer(heard, 'the message to itself');
     return ok(`a message came back in ${(performance.now() - begun).toFixed(1)} ms`);
   } catch (error) {
-    return failure(
-      `nodes do not hear of each other's saves through Redis: ${(error as Error).message}`,
-      await grants(opened),
-    );
+    return refusal("nodes do not hear of each other's saves through Redis", error as Error, opened);
   } finally {
     ear.disconnect();
   }
-}
-
-async function grants({ client, namespace }: Cache): Promise<string> {
-  const user = 'options' in client && 'username' in client.options ? client.options.username : undefined;
-  const rights =
-    '+ping +info +get +mget +set +strlen +scan +unlink +eval +evalsha +time +publish +subscribe +unsubscribe';
-  return `redis-cli acl setuser ${user ?? 'default'} ~${namespace}:* resetchannels '&${namespace}:*' ${rights}`;
-}
+});
 
 /** A line of INFO. */
 function fieldOf(info: string, name: string): string {
