@@ -44,7 +44,9 @@ export function addDoctor(program: Command): void {
     );
 }
 
-/** On lines of their own, to be pasted. */
+/** On lines of their own, to be pasted; what mends several is there once. */
 function mends(findings: readonly Finding[]): string[] {
-  return findings.flatMap(({ name, mend }) => (mend === undefined ? [] : ['', `${name}:`, `  ${mend}`])).concat('');
+  const names = new Map<string, string[]>();
+  for (const { name, mend } of findings) if (mend !== undefined) names.set(mend, [...(names.get(mend) ?? []), name]);
+  return [...names].flatMap(([mend, of]) => ['', `${of.join(', ')}:`, `  ${mend}`]).concat('');
 }

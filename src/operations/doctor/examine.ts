@@ -2,9 +2,11 @@
 import { untilAborted } from '../../coherence/flight.js';
 import { within } from '../../deadline.js';
 import { postgresClock, redisClock } from './clocks.js';
-import { type Check, type Finding, failure, type Patient, type Verdict } from './finding.js';
+import type { Check, Finding, Patient, Verdict } from './finding.js';
+import { notChecked } from './mends.js';
 import { deadRows, planOfLoad, statistics } from './planner.js';
 import { redisBus, redisCommands, redisMemory, redisServer } from './redis.js';
+import { rights, takesWrites } from './rights.js';
 import { indexes, partitions, schema, weightsStorage } from './schema.js';
 import { connections, durability, postgresVersion, tls } from './server.js';
 import { latencyOf } from './tiers.js';
@@ -17,9 +19,11 @@ const CHECKS: readonly (readonly [name: string, check: Check])[] = [
   ['postgres version', postgresVersion],
   ['durability', durability],
   ['tls', tls],
+  ['writes', takesWrites],
   ['connections', connections],
   ['postgres clock', postgresClock],
   ['schema', schema],
+  ['rights', rights],
   ['indexes', indexes],
   ['partitions', partitions],
   ['weights storage', weightsStorage],
@@ -60,6 +64,6 @@ export async function bounded(check: Check, patient: Patient, boundMs = BOUND_MS
   try {
     return await within(check(patient), boundMs, 'the check');
   } catch (error) {
-    return failure(`could not be checked: ${(error as Error).message}`);
+    return await notChecked(error as Error, patient);
   }
 }

@@ -21,11 +21,12 @@ export async function setting(tables: Tables, name: string, to: string, { source
   if (source === 'user') return `alter role ${quoted(role)} set ${name} = ${to};`;
   if (source === 'database user')
     return `alter role ${quoted(role)} in database ${quoted(database)} set ${name} = ${to};`;
+  if (source === 'client') return `-- take ${name} out of the options of DATABASE_URL, or of PGOPTIONS`;
   // It has the last word there.
   if (source === 'command line') return `-- start the server without -c ${name}=… on its command line`;
   return `alter system set ${name} = ${to}; select pg_reload_conf();`;
 }
 
-function quoted(name: string): string {
+export function quoted(name: string): string {
   return `"${name.replaceAll('"', '""')}"`;
 }

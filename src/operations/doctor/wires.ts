@@ -2,14 +2,20 @@
 import { randomBytes } from 'node:crypto';
 import pg from 'pg';
 import { codec } from '../../adapter/codec.js';
-import { within } from '../../deadline.js';
+import { DeadlineError, within } from '../../deadline.js';
 import { RESULT_FORMAT } from '../statements/doctor.js';
 import { failure, ok, type Patient, type Verdict, warning } from './finding.js';
+import { LOOK, mendOf } from './mends.js';
 
 const ANSWER_MS = 5000;
 
+/** It takes LISTEN, and hands its connection to somebody else. */
+const PAST_POOLER =
+  "LoRAStorage.open({ postgres: { primary: process.env.DATABASE_URL, direct: '<the server behind the pooler>' } })";
+
 /** One listens and another tells, on a channel that nobody else knows: no node hears of it, and no floor is raised. */
-export async function changeFeed({ tables }: Patient): Promise<Verdict> {
+export async function changeFeed(patient: Patient): Promise<Verdict> {
+  const { tables } = patient;
   const channel = `lora_store_doctor_${randomBytes(8).toString('hex')}`;
   const [ear, mouth] = [new pg.Client(tables.config), new pg.Client(tables.config)];
   for (const client of [ear, mouth]) client.on('error', () => undefined);
@@ -24,7 +30,7 @@ export async function changeFeed({ tables }: Patient): Promise<Verdict> {
   } catch (error) {
     return failure(
       `nodes do not hear of writes, so that every load asks Postgres: ${(error as Error).message}`,
-      "LoRAStorage.open({ postgres: { primary: process.env.DATABASE_URL, direct: '<the server behind the pooler>' } })",
+      error instanceof DeadlineError ? PAST_POOLER : ((await mendOf(error as Error, patient)) ?? LOOK),
     );
   } finally {
     for (const client of [ear, mouth]) void within(client.end(), 500, 'Postgres').catch(() => undefined);

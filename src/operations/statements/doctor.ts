@@ -7,7 +7,7 @@ export const SETTINGS = statement(
   'settings',
   `select name, setting, source from pg_catalog.pg_settings
    where name in ('server_version_num', 'server_version', 'fsync', 'full_page_writes', 'synchronous_commit', 'max_connections',
-     'superuser_reserved_connections', 'enable_indexscan', 'enable_bitmapscan')`,
+     'superuser_reserved_connections', 'enable_indexscan', 'enable_bitmapscan', 'default_transaction_read_only')`,
 );
 
 /** Who we are: database, role, whether over the network, and in which TLS, if in one. */
@@ -16,6 +16,24 @@ export const SESSION = statement(
   `select current_database()::text, current_user::text,
      coalesce(not (host(inet_client_addr())::inet <<= '127.0.0.0/8' or host(inet_client_addr())::inet = '::1'), false),
      (select version from pg_catalog.pg_stat_ssl where pid = pg_backend_pid())`,
+);
+
+/** Whether it is a standby, whether it takes writes, and of a standby, for whoever may know, whom it follows. */
+export const STANDBY = statement(
+  'standby',
+  `select pg_is_in_recovery(), current_setting('transaction_read_only') = 'on',
+     (select sender_host from pg_catalog.pg_stat_wal_receiver), (select sender_port from pg_catalog.pg_stat_wal_receiver)`,
+);
+
+/** $1 of what, $2 rights, $3 columns or null: a row for each, whether this role has it. Null: there is no such thing. */
+export const RIGHTS = statement(
+  'rights',
+  `select case
+     when need.what like '%()' then has_function_privilege(to_regprocedure(need.what), need.privilege)
+     when need.col is null then has_table_privilege(to_regclass(need.what), need.privilege)
+     else has_column_privilege(to_regclass(need.what), need.col, need.privilege) end
+   from unnest($1::text[], $2::text[], $3::text[]) with ordinality as need (what, privilege, col, place)
+   order by need.place`,
 );
 
 /** Connections of all clients, and nodes, of which each has an ear. */
