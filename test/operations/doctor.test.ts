@@ -11,7 +11,7 @@ import { deadRows, planOfLoad, statistics } from '../../src/operations/doctor/pl
 import { judgeRedisVersion, redisMemory } from '../../src/operations/doctor/redis.js';
 import { indexes, schema, weightsStorage } from '../../src/operations/doctor/schema.js';
 import { connections, durability, judgeTls, judgeVersion } from '../../src/operations/doctor/server.js';
-import { judgeLatency, latencyOf } from '../../src/operations/doctor/tiers.js';
+import { latencyOf } from '../../src/operations/doctor/tiers.js';
 import { binaryResults, changeFeed } from '../../src/operations/doctor/wires.js';
 import { Tables } from '../../src/operations/tables.js';
 import { insertAdapters, proxyTo } from '../storage/faults/support.js';
@@ -251,13 +251,6 @@ describe('the wires', () => {
 
   test('tiers that take longer than they should', async () => {
     await insertAdapters(bench, 3);
-    expect(judgeLatency([1, 1, 1], 3).level).toBe('ok');
-    expect(
-      judgeLatency(
-        Array.from({ length: 100 }, (_, i) => (i < 98 ? 1 : 3)),
-        50,
-      ),
-    ).toMatchObject({ level: 'warning' });
     for (const tier of ['memory', 'redis', 'postgres'] as const) {
       expect((await latencyOf(tier)(patient())).found).toMatch(/^p50 .* of \d+ loads/);
     }
@@ -268,6 +261,7 @@ describe('the wires', () => {
     expect(await latencyOf('postgres')({ ...far, options })).toMatchObject({
       level: 'warning',
       found: expect.stringMatching(/target/),
+      mend: expect.stringMatching(/^psql /),
     });
     await proxy.close();
     const nobody = { ...far, options: { ...far.options, redis: 'redis://127.0.0.1:1' } };

@@ -8,6 +8,9 @@ import { readSettings, setting } from './settings.js';
 /** Of fewer rows the planner reads all of them, and is right to. */
 const LARGE = 1000;
 
+/** The limit of SOME_ADAPTERS. */
+const SOME = 100;
+
 type Statistics = [table: string, estimate: number, live: number, dead: number, changed: number, vacuumed: string];
 type LeafStatistics = [table: string, ...Statistics];
 
@@ -63,11 +66,13 @@ export async function deadRows({ tables }: Patient): Promise<Verdict> {
   return warning(found, [...owners].map((table) => `vacuum (analyze) ${table};`).join(' '));
 }
 
-/** Up to a hundred adapters that exist, from a random place on. */
+/** Up to a hundred adapters that exist, from a random place on, and around to the first one. */
 export async function someAdapters(tables: Tables): Promise<[userId: string, adapterName: string][]> {
-  const there = await tables.rows<[string, string]>(SOME_ADAPTERS, [randomUUID()]);
-  if (there.length > 0) return there;
-  return await tables.rows<[string, string]>(SOME_ADAPTERS, ['00000000-0000-0000-0000-000000000000']);
+  const start = randomUUID();
+  const there = await tables.rows<[string, string]>(SOME_ADAPTERS, [start]);
+  if (there.length === SOME) return there;
+  const first = await tables.rows<[string, string]>(SOME_ADAPTERS, ['00000000-0000-0000-0000-000000000000']);
+  return [...there, ...first.filter(([userId]) => userId < start)].slice(0, SOME);
 }
 
 /** Of whole tables: partitions added up. */
