@@ -50,9 +50,10 @@ export function judgeTls(far: boolean, version: string | null): Verdict {
 export async function connections({ tables }: Patient): Promise<Verdict> {
   const settings = await readSettings(tables);
   const room = Number(settings('max_connections').value) - Number(settings('superuser_reserved_connections').value);
-  const [[used = 0, nodes = 0] = []] = await tables.rows<[number, number]>(CONNECTIONS, []);
+  const [[used = 0, nodes = 0, hidden = 0] = []] = await tables.rows<[number, number, number]>(CONNECTIONS, []);
   const needed = nodes * (POOL + EAR);
-  const found = `${used} of ${room} in use; ${nodes} nodes with a change feed, which take ${needed} with pools of ${POOL}`;
+  const inUse = `${used} of ${room} in use${hidden === 0 ? '' : `, ${hidden} of them hidden from this role`}`;
+  const found = `${inUse}; ${nodes} nodes with a change feed, which take ${needed} with pools of ${POOL}`;
   if (Math.max(used, needed) <= 0.9 * room) return ok(found);
   const enough = Math.ceil(2 * Math.max(used, needed)) + Number(settings('superuser_reserved_connections').value);
   return warning(

@@ -36,11 +36,16 @@ export const RIGHTS = statement(
    order by need.place`,
 );
 
-/** Connections of all clients, and nodes, of which each has an ear. */
+/**
+ * Connections of all clients, nodes, of which each has an ear, and of the former those of whom this role may not know more than
+ * whose they are and where. Who is of no user is a process of the server's own.
+ */
 export const CONNECTIONS = statement(
   'connections',
-  `select count(*), count(*) filter (where application_name = 'lora-store change feed')
-   from pg_catalog.pg_stat_activity where backend_type = 'client backend'`,
+  `select count(*), count(*) filter (where application_name = 'lora-store change feed'),
+     count(*) filter (where backend_type is null)
+   from pg_catalog.pg_stat_activity
+   where datid is not null and usesysid is not null and coalesce(backend_type, 'client backend') = 'client backend'`,
 );
 
 /** What loads, lists and prunes look rows up by: the statement that makes it, and 'there', 'missing' or 'invalid'. */

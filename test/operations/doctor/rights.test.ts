@@ -6,6 +6,7 @@ import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
 import { examine } from '../../../src/operations/doctor/examine.js';
 import type { Patient } from '../../../src/operations/doctor/finding.js';
 import { RIGHTS_OF_NODES, rights, takesWrites } from '../../../src/operations/doctor/rights.js';
+import { connections } from '../../../src/operations/doctor/server.js';
 import { changeFeed } from '../../../src/operations/doctor/wires.js';
 import { Tables } from '../../../src/operations/tables.js';
 import { migrate } from '../../../src/postgres/migrate.js';
@@ -181,4 +182,18 @@ describe('a server that takes no writes', () => {
       await replication.stop();
     }
   });
+});
+
+test('sessions of others are counted, of whom this role may know nothing', async () => {
+  const clients = Array.from({ length: 5 }, () => new pg.Client(server.url));
+  try {
+    await Promise.all(clients.map((client) => client.connect()));
+    const { found } = await connections(patient());
+    const [, used, hidden] = /^(\d+) of \d+ in use, (\d+) of them hidden from this role;/.exec(found) ?? [];
+    expect(Number(hidden)).toBeGreaterThanOrEqual(5);
+    expect(Number(used)).toBe(Number(hidden) + 1);
+    expect((await connections(patient(server.url))).found).not.toMatch(/hidden/);
+  } finally {
+    await Promise.all(clients.map((client) => client.end()));
+  }
 });
