@@ -7,7 +7,7 @@ import { isRedisClient, type RedisSource } from '../options.js';
 import { tlsFailure } from '../postgres/failure.js';
 
 /** How long opening waits for Redis; afterwards it is a tier that is down and may come up. */
-const CONNECT_MS = 1000;
+export const CONNECT_MS = 1000;
 
 export interface RedisConnections {
   readonly client: Redis | Cluster;

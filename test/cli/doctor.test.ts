@@ -1,6 +1,7 @@
 /** `lora-store doctor`: how it tells, and its exit codes; what it finds is tested in test/operations/doctor.test.ts. */
 import { expect, test } from 'vitest';
 import { holdHeads, waitingSessions } from '../storage/faults/support.js';
+import { startRedis } from '../support/redis.js';
 import { useStorage } from '../support/storage.js';
 import { waitFor } from '../support/wait.js';
 import { lora, loraJson, startLora } from './support.js';
@@ -48,4 +49,25 @@ test('a database without any schema is examined, too', async () => {
   expect(stdout).toMatch(/^failure +schema +.*without table/m);
   expect(stdout).toMatch(/^schema, rights, indexes, .*:\n {2}npx lora-store migrate up$/m);
   expect(stdout).toMatch(/^ok +change feed/m);
+});
+
+test('a Redis that is stopped, or away: what is wrong, and once what to look at', async () => {
+  const server = await startRedis();
+  const env = { DATABASE_URL: bench.postgresUrl, REDIS_URL: server.url };
+  try {
+    await server.pause();
+    const stopped = await lora(['doctor'], env);
+    expect(stopped.stdout).toMatch(
+      /^failure +redis version +could not be checked: cannot reach Redis at 127\.0\.0\.1:\d+: it is connected, and did not answer within 1000 ms: it is busy, stopped, or/m,
+    );
+    expect(stopped.stdout.match(/did not answer/g)).toHaveLength(1);
+    expect(stopped.stdout).toMatch(/^redis version, .*, redis clock:\n {2}redis-cli -u "\$REDIS_URL" --latency$/m);
+    await server.resume();
+    await server.kill();
+    const away = await lora(['doctor'], env);
+    expect(away.stdout.match(/ECONNREFUSED/g)).toHaveLength(1);
+    expect(away.stdout).toMatch(/^redis version, .*, redis clock:\n {2}redis-cli -u "\$REDIS_URL" ping #/m);
+  } finally {
+    await server.stop();
+  }
 });

@@ -2,7 +2,7 @@
 import { untilAborted } from '../../coherence/flight.js';
 import { within } from '../../deadline.js';
 import { postgresClock, redisClock } from './clocks.js';
-import type { Check, Finding, Patient, Verdict } from './finding.js';
+import { type Check, type Finding, NOT_CHECKED, type Patient, type Verdict } from './finding.js';
 import { notChecked } from './mends.js';
 import { deadRows, planOfLoad, statistics } from './planner.js';
 import { redisBus, redisCommands, redisMemory, redisServer } from './redis.js';
@@ -52,11 +52,18 @@ export async function examine(patient: Patient, { signal, onProgress }: ExamineO
   const findings: Finding[] = [];
   for (const [name, check] of CHECKS) {
     signal?.throwIfAborted();
-    const verdict = bounded(check, patient);
-    findings.push({ name, ...(await (signal === undefined ? verdict : untilAborted(verdict, signal))) });
+    const begun = bounded(check, patient);
+    const verdict = await (signal === undefined ? begun : untilAborted(begun, signal));
+    findings.push({ name, ...verdict, found: toldOnce(verdict, findings) });
     onProgress?.(findings.length, CHECKS.length);
   }
   return findings;
+}
+
+/** What keeps several from being made is said of the first. */
+function toldOnce({ found }: Verdict, before: readonly Finding[]): string {
+  const first = found.startsWith(NOT_CHECKED) && before.find((finding) => finding.found === found);
+  return first ? `${NOT_CHECKED}, as ${first.name}` : found;
 }
 
 /** boundMs: how long it may take. */

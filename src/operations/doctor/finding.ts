@@ -28,6 +28,9 @@ export interface Patient {
   readonly now: () => number;
 }
 
+/** Begins what is found where a check could not be made; the reason follows. */
+export const NOT_CHECKED = 'could not be checked';
+
 export type Check = (patient: Patient) => Promise<Verdict>;
 
 export function ok(found: string): Verdict {

@@ -1,7 +1,7 @@
 /** What mends that a check could not be made. */
 import { SchemaError } from '../../errors.js';
 import { sqlState, UnreachableError } from '../../postgres/failure.js';
-import { failure, type Patient, type Verdict } from './finding.js';
+import { failure, NOT_CHECKED, type Patient, type Verdict } from './finding.js';
 import { rights, takesWrites } from './rights.js';
 
 export const LOOK = `psql "$DATABASE_URL" --command='select version(), current_user, pg_is_in_recovery()'`;
@@ -9,7 +9,7 @@ export const LOOK = `psql "$DATABASE_URL" --command='select version(), current_u
 export async function notChecked(error: Error, patient: Patient): Promise<Verdict> {
   // What to run is said by the mend.
   const why = error instanceof SchemaError ? error.message.replace(/: run [`'].*$/, '') : error.message;
-  return failure(`could not be checked: ${why}`, await mendOf(error, patient));
+  return failure(`${NOT_CHECKED}: ${why}`, await mendOf(error, patient));
 }
 
 /** Undefined: nobody knows. */

@@ -1,8 +1,9 @@
 /** What it means that Redis refuses, or does not answer, and what mends that. */
 import type { RedisOptions } from 'ioredis';
 import { within } from '../../deadline.js';
+import { CONNECT_MS } from '../../tiers/redis-client.js';
 import type { Cache } from '../audit-redis.js';
-import { type Check, failure, ok, type Verdict } from './finding.js';
+import { type Check, failure, NOT_CHECKED, ok, type Verdict } from './finding.js';
 import { grantAll } from './redis-acl.js';
 
 /** Of one question. */
@@ -77,7 +78,7 @@ export function refusal(found: string, error: Error, opened?: Cache): Verdict {
 
 /** What the client says to whoever used it too early is no news of the server. */
 function inWords({ message }: Error): string {
-  return message.replace(/Stream isn't writeable.*$/, 'it is connected, and did not answer');
+  return message.replace(/Stream isn't writeable.*$/, `it is connected, and did not answer within ${CONNECT_MS} ms`);
 }
 
 /** A check of Redis, which is well where there is none, and fails with what to look at where it does not answer. */
@@ -89,7 +90,7 @@ export function ofRedis(look: (opened: Cache) => Promise<Verdict>): Check {
       opened = await cache();
       return await look(opened);
     } catch (error) {
-      return refusal('could not be checked', error as Error, opened);
+      return refusal(NOT_CHECKED, error as Error, opened);
     }
   };
 }
