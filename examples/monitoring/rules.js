@@ -7,6 +7,9 @@ const NODE = 'job, instance';
 /** All but a caller who leaves. */
 const FAILED = 'outcome=~"corrupt|unavailable|overloaded|timeout|error"';
 
+/** What is not for the caller to mend, but for the fate of a save that is unknown, which has an alert of its own. */
+const SAVE_FAILED = 'outcome=~"unavailable|overloaded|error"';
+
 /**
  * @param {string} name
  * @param {'critical' | 'warning'} severity
@@ -91,6 +94,18 @@ const calls = [
       description: 'Postgres cannot be asked. When staleIfErrorMs is over, these calls fail.',
     },
   ),
+  // Saves are few: a window in which there are some.
+  alert(
+    'SavesFail',
+    'critical',
+    `${perSecond(series('lora_store.save.failures', SAVE_FAILED), '15m', NODE)} > 0.01 * ${perSecond(series('lora_store.save.duration', '', '_count'), '15m', NODE)}`,
+    '5m',
+    {
+      summary: '{{ $labels.instance }}: more than one save in a hundred fails',
+      description:
+        'lora-store doctor, as the role of the node, says why: Postgres is a standby or read-only (25006), its disk is full (53100), a right is missing (42501), or it does not answer. Loads may go on all the while.',
+    },
+  ),
   alert(
     'SaveOutcomeUnknown',
     'critical',
@@ -124,6 +139,12 @@ const tiers = [
     summary: '{{ $labels.instance }}: {{ $value }} read replicas are {{ $labels.state }}',
     description:
       'Loads go to the primary instead. Down: it does not answer, or is no standby. Behind: its replay lags, it follows another primary, or the change feed is down.',
+  }),
+  // It stays in rotation, and each answer that does not count costs a second question.
+  alert('ReplicaStandsStill', 'warning', `${series('lora_store.replica.lag')} > 60`, '5m', {
+    summary: '{{ $labels.instance }}: a read replica shows what was {{ $value | humanizeDuration }} ago',
+    description:
+      'Its replay is paused, waits for a query of its own, or cannot keep up: pg_is_wal_replay_paused() and pg_stat_activity there.',
   }),
   alert(
     'RedisLeftAlone',

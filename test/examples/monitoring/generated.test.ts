@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { Registry } from 'prom-client';
 import { expect, test } from 'vitest';
-import { LOAD_FAILURES } from '../../../src/storage/outcomes.js';
+import { LOAD_FAILURES, SAVE_FAILURES } from '../../../src/storage/outcomes.js';
 import { collectMetrics, exposedMetrics } from '../../../src/telemetry/prometheus.js';
 import { root } from '../../support/root.js';
 import { useStorage } from '../../support/storage.js';
@@ -81,7 +81,7 @@ test('every metric of the list is drawn', () => {
   expect(missing.map(({ name }) => name)).toEqual([]);
 });
 
-test('whatever a load may fail of, but for a caller who leaves, is a failure to the alerts; stale, slow and fallbacks of each kind have one', () => {
+test('whatever a load or a save may fail of, but for what a caller does, is a failure to the alerts; stale, slow and fallbacks of each kind have one', () => {
   const { groups } = JSON.parse(readFileSync(join(directory, 'rules.json'), 'utf8')) as {
     groups: { rules: { alert: string; expr: string }[] }[];
   };
@@ -90,7 +90,14 @@ test('whatever a load may fail of, but for a caller who leaves, is a failure to 
   const outcomes = failing.map(({ expr }) => /outcome=~"([^"]*)"/.exec(expr)?.[1]?.split('|').sort());
   const theirs = LOAD_FAILURES.filter((outcome) => outcome !== 'aborted').sort();
   expect(outcomes).toEqual([theirs, theirs]);
+  const saves = rules.find(({ alert }) => alert === 'LoraStoreSavesFail')?.expr ?? '';
+  const callers = ['conflict', 'no_user', 'absent'];
+  expect(/outcome=~"([^"]*)"/.exec(saves)?.[1]?.split('|')).toEqual(
+    SAVE_FAILURES.filter((outcome) => outcome !== 'unknown' && !callers.includes(outcome)),
+  );
   const needed = [
+    'lora_store_save_failures_total{outcome="unknown"}',
+    'lora_store_replica_lag_seconds',
     'lora_store_fallbacks_total',
     'lora_store_load_duration_seconds_count{outcome="stale"}',
     'lora_store_load_many_adapters_total{outcome="stale"}',
