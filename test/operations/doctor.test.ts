@@ -292,7 +292,7 @@ describe('Redis', () => {
     const failed = findings.filter(({ level }) => level === 'failure').map(({ name, found }) => [name, found]);
     expect(failed).toEqual([
       ['redis version', 'could not be checked: no such Redis'],
-      ...['memory', 'commands', 'pub/sub', 'clock'].map((what) => [
+      ...['database', 'memory', 'commands', 'pub/sub', 'clock'].map((what) => [
         `redis ${what}`,
         'could not be checked, as redis version',
       ]),

@@ -5,7 +5,7 @@ import { postgresClock, redisClock } from './clocks.js';
 import { type Check, type Finding, NOT_CHECKED, type Patient, type Verdict } from './finding.js';
 import { notChecked } from './mends.js';
 import { deadRows, planOfLoad, statistics } from './planner.js';
-import { redisBus, redisCommands, redisMemory, redisServer } from './redis.js';
+import { redisBus, redisCommands, redisDatabase, redisMemory, redisServer } from './redis.js';
 import { rights, takesWrites } from './rights.js';
 import { indexes, partitions, schema, weightsStorage } from './schema.js';
 import { connections, durability, postgresVersion, tls } from './server.js';
@@ -34,6 +34,7 @@ const CHECKS: readonly (readonly [name: string, check: Check])[] = [
   ['binary results', binaryResults],
   ['codec', codecKind],
   ['redis version', redisServer],
+  ['redis database', redisDatabase],
   ['redis memory', redisMemory],
   ['redis commands', redisCommands],
   ['redis pub/sub', redisBus],

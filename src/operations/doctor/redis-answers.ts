@@ -40,6 +40,13 @@ const READINGS: readonly Reading[] = [
       mend: `${CLI} info replication # name its master_host and master_port in REDIS_URL`,
     }),
   ],
+  [
+    /DB index is out of range|SELECT is not allowed/,
+    () => ({
+      means: 'there is no such database',
+      mend: `${CLI} config get databases # the number that REDIS_URL ends in has to be below`,
+    }),
+  ],
   [/\b(MOVED|ASK) \d+/, (opened) => cluster(opened)],
   [
     /\bCLUSTERDOWN\b/,

@@ -1,5 +1,6 @@
 /** Redis: its version, what it does when it is full, and whether this user may do what a node does. */
 import { createHash, randomBytes, randomUUID } from 'node:crypto';
+import type { RedisOptions } from 'ioredis';
 import { FORMAT } from '../../tiers/redis.js';
 import { fillToken } from '../../tiers/redis-entry.js';
 import type { Cache } from '../audit-redis.js';
@@ -20,6 +21,17 @@ export function judgeRedisVersion(version: string): Verdict {
     'apt-get install --only-upgrade redis-server',
   );
 }
+
+/** The client connects all the same where its database cannot be selected, and reads and writes another one. */
+export const redisDatabase = ofRedis(async (opened) => {
+  const { client } = opened;
+  const { db = 0 } = client.options as RedisOptions;
+  if ('nodes' in client || db === 0) return ok('0, which needs no SELECT');
+  return await answer(client.select(db)).then(
+    () => ok(`${db}`),
+    (error: Error) => refusal(`database ${db} cannot be selected`, error, opened),
+  );
+});
 
 /** A cache that refuses what is new when it is full keeps what is old, and every miss costs two answers. */
 export const redisMemory = ofRedis(async ({ client }) => {

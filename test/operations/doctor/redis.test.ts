@@ -8,7 +8,7 @@ import { Redis } from 'ioredis';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { examine } from '../../../src/operations/doctor/examine.js';
 import type { Check, Patient, Verdict } from '../../../src/operations/doctor/finding.js';
-import { redisBus, redisCommands, redisServer } from '../../../src/operations/doctor/redis.js';
+import { redisBus, redisCommands, redisDatabase, redisServer } from '../../../src/operations/doctor/redis.js';
 import { Tables } from '../../../src/operations/tables.js';
 import { LoRAStorage } from '../../../src/storage/lora-storage.js';
 import { type OwnServer, startRedis } from '../../support/redis.js';
@@ -201,6 +201,33 @@ describe('no right is missing', () => {
       level: 'failure',
       found: expect.stringMatching(/^could not be checked: WRONGPASS.*: user or password are not those that it wants$/),
       mend: expect.stringMatching(/^export REDIS_URL=/),
+    });
+  });
+});
+
+describe('the database that the URL names', () => {
+  test('is selected', async () => {
+    await permit([...rules, '+select']);
+    expect(await redisDatabase(patient())).toEqual({ level: 'ok', found: '0, which needs no SELECT' });
+    expect(await redisDatabase(patient(`${url}/3`))).toEqual({ level: 'ok', found: '3' });
+  });
+
+  test('cannot be, by a user who may not', async () => {
+    const before = await redisDatabase(patient(`${url}/3`));
+    expect(before).toMatchObject({
+      level: 'failure',
+      found: expect.stringMatching(/^database 3 cannot be selected: NOPERM/),
+    });
+    await paste(before);
+    expect(await redisDatabase(patient(`${url}/3`))).toMatchObject({ level: 'ok' });
+  });
+
+  test('is not there', async () => {
+    await permit([...rules, '+select']);
+    expect(await redisDatabase(patient(`${url}/99`))).toEqual({
+      level: 'failure',
+      found: expect.stringMatching(/^database 99 cannot be selected: .*: there is no such database$/),
+      mend: expect.stringMatching(/config get databases/),
     });
   });
 });
