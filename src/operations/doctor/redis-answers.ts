@@ -1,6 +1,7 @@
 /** What it means that Redis refuses, or does not answer, and what mends that. */
-import type { RedisOptions } from 'ioredis';
+import { Redis, type RedisOptions } from 'ioredis';
 import { within } from '../../deadline.js';
+import { isRedisClient, type LoRAStorageOptions, parseOptions } from '../../options.js';
 import { CONNECT_MS } from '../../tiers/redis-client.js';
 import type { Cache } from '../audit-redis.js';
 import { type Check, failure, NOT_CHECKED, ok, type Verdict } from './finding.js';
@@ -12,6 +13,9 @@ const ANSWER_MS = 3000;
 /** Begins a command line that asks the same server. */
 export const CLI = 'redis-cli -u "$REDIS_URL"';
 
+/** So that what is full makes room. */
+export const EVICT = `${CLI} config set maxmemory-policy allkeys-lru`;
+
 interface Meaning {
   /** Undefined: the words of Redis say it all. */
   readonly means?: string;
@@ -21,18 +25,15 @@ interface Meaning {
 /** opened: undefined where there is no connection. */
 type Reading = readonly [words: RegExp, meaning: (opened: Cache | undefined) => Meaning];
 
-const URL_MEND = 'export REDIS_URL=redis://USER:PASSWORD@HOST:PORT # special characters of the password as %XX';
+const login = (opened: Cache | undefined): Meaning => ({
+  means: 'user or password are not those that it wants',
+  mend: `export REDIS_URL=redis://USER:PASSWORD@${Object.values(placeOf(opened)).join(':')} # special characters as %XX`,
+});
 
 const READINGS: readonly Reading[] = [
-  [/\bNOPERM\b/, (opened) => ({ mend: opened === undefined ? URL_MEND : grantAll(opened) })],
-  [/\b(NOAUTH|WRONGPASS)\b/, () => ({ means: 'user or password are not those that it wants', mend: URL_MEND })],
-  [
-    /\bOOM\b/,
-    () => ({
-      means: 'it is full, and refuses what is new',
-      mend: `${CLI} config set maxmemory-policy allkeys-lru # and a maxmemory that is large enough`,
-    }),
-  ],
+  [/\bNOPERM\b/, (opened) => (opened === undefined ? login(opened) : { mend: grantAll(opened) })],
+  [/\b(NOAUTH|WRONGPASS)\b/, login],
+  [/\bOOM\b/, () => ({ means: 'it is full, and refuses what is new', mend: EVICT })],
   [
     /\bREADONLY\b/,
     () => ({
@@ -70,11 +71,16 @@ const AWAY: Meaning = { mend: `${CLI} ping # is it running, and are host, port a
 
 /** For a client of one server where there is a cluster. */
 export function cluster(opened: Cache | undefined): Meaning {
-  const { host = 'HOST', port = 'PORT' } = (opened?.client.options ?? {}) as RedisOptions;
+  const { host, port } = placeOf(opened);
   return {
     means: 'it is a node of a cluster, and a URL reaches what this one node holds',
     mend: `LoRAStorage.open({ redis: new Cluster([{ host: '${host}', port: ${port} }]) }) // of ioredis`,
   };
+}
+
+function placeOf(opened: Cache | undefined) {
+  const { host = 'HOST', port = 'PORT' } = (opened?.client.options ?? {}) as RedisOptions;
+  return { host, port };
 }
 
 /** found: what cannot be done, before the words of Redis. */
@@ -90,15 +96,27 @@ function inWords({ message }: Error): string {
 
 /** A check of Redis, which is well where there is none, and fails with what to look at where it does not answer. */
 export function ofRedis(look: (opened: Cache) => Promise<Verdict>): Check {
-  return async ({ cache }) => {
+  return async ({ cache, options }) => {
     if (cache === undefined) return ok('there is none: two tiers');
     let opened: Cache | undefined;
     try {
       opened = await cache();
       return await look(opened);
     } catch (error) {
-      return refusal(NOT_CHECKED, error as Error, opened);
+      return refusal(NOT_CHECKED, error as Error, opened ?? unconnected(options));
     }
+  };
+}
+
+/** Whom it would have been as, and where. */
+function unconnected(options: LoRAStorageOptions): Cache | undefined {
+  const { redis: source, namespace } = parseOptions(options);
+  if (source === undefined) return undefined;
+  if (isRedisClient(source)) return { client: source, namespace };
+  const lazy = { lazyConnect: true, replyMapping: 'legacy' } as const;
+  return {
+    client: typeof source === 'string' ? new Redis(source, lazy) : new Redis({ ...source, ...lazy }),
+    namespace,
   };
 }
 

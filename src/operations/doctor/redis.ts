@@ -5,7 +5,7 @@ import { FORMAT } from '../../tiers/redis.js';
 import { fillToken } from '../../tiers/redis-entry.js';
 import type { Cache } from '../audit-redis.js';
 import { failure, ok, type Verdict, warning } from './finding.js';
-import { answer, CLI, cluster, ofRedis, refusal } from './redis-answers.js';
+import { answer, cluster, EVICT, ofRedis, refusal } from './redis-answers.js';
 
 export const redisServer = ofRedis(async (opened) => {
   const info = await answer(opened.client.info('server'));
@@ -40,7 +40,7 @@ export const redisMemory = ofRedis(async ({ client }) => {
   const found = `${policy} at ${limit === '0' ? 'no limit' : `${limit} bytes`}, ${used} used, ${fieldOf(info, 'evicted_keys')} evicted`;
   if (policy !== 'noeviction') return ok(found);
   const when = limit === '0' ? 'it grows until the machine is full' : 'it refuses every write once it is full';
-  return warning(`${found}: ${when}`, `${CLI} config set maxmemory-policy allkeys-lru`);
+  return warning(`${found}: ${when}`, EVICT);
 });
 
 /** Every command of docs/redis.acl on a key such as nodes have, and none that is not there. */

@@ -111,6 +111,15 @@ describe('the user of docs/redis.acl', () => {
     expect([(await redisCommands(one)).level, (await redisBus(one)).level]).toEqual(['ok', 'ok']);
   });
 
+  test('is named where not even a connection is made', async () => {
+    await permit([...rules, '-ping']);
+    const cache = () => Promise.reject(new Error("cannot reach Redis: NOPERM this user … run the 'ping' command"));
+    const before = await redisCommands({ ...patient(), cache });
+    expect(before.mend).toContain(' ACL SETUSER lora resetkeys ');
+    await paste(before);
+    expect(await redisCommands(patient())).toMatchObject({ level: 'ok' });
+  });
+
   test('gets what it needs, and nothing else, where it had nothing', async () => {
     await permit(['-@all', '+ping', '~other:*']);
     await paste(await redisCommands(patient()));
@@ -200,7 +209,7 @@ describe('no right is missing', () => {
     expect(await redisServer(patient(url.replace('secret', 'guessed')))).toEqual({
       level: 'failure',
       found: expect.stringMatching(/^could not be checked: WRONGPASS.*: user or password are not those that it wants$/),
-      mend: expect.stringMatching(/^export REDIS_URL=/),
+      mend: expect.stringMatching(/^export REDIS_URL=redis:\/\/USER:PASSWORD@127\.0\.0\.1:\d+ #/),
     });
   });
 });

@@ -71,6 +71,7 @@ describe('the rights of a role', () => {
 
   test('are well as lora_app, and save nothing as lora_reader', async () => {
     expect(await rights(patient())).toEqual({ level: 'ok', found: 'all that loads and saves take' });
+    expect((await examine(patient())).filter(({ level }) => level === 'failure')).toEqual([]);
     expect(await rights(patient(urlOf('lora_reader')))).toEqual({
       level: 'warning',
       found: expect.stringContaining('may not save'),
