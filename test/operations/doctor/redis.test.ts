@@ -147,6 +147,7 @@ describe('the user of docs/redis.acl', () => {
 test('the user default is left as he is, and nodes get one of their own', async () => {
   const own = await startRedis();
   const other = new Redis(own.url);
+  const shared = [admin, url] as const;
   try {
     await other.call('ACL', 'SETUSER', 'root', 'on', '>root', '~*', '&*', '+@all');
     await other.call('ACL', 'SETUSER', 'default', '-set');
@@ -156,9 +157,9 @@ test('the user default is left as he is, and nodes get one of their own', async 
     await paste(before);
     await nodesWork(url);
     expect((await rights('default')).keys).toBe('~*');
-    admin.disconnect();
   } finally {
-    [admin, url] = [new Redis(server.url), server.url.replace('//', '//lora:secret@')];
+    if (admin !== shared[0]) admin.disconnect();
+    [admin, url] = shared;
     await Promise.all(opened.splice(0).map((one) => one.close()));
     other.disconnect();
     await own.stop();
