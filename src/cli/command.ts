@@ -176,7 +176,9 @@ export function acting<Arguments extends unknown[], Options extends CommonOption
     try {
       server = await serverOf(options.postgres ?? process.env.DATABASE_URL);
       if (server !== undefined) options.postgres = server.url;
-      process.exitCode = await work(context, options, ...args);
+      const code = await work(context, options, ...args);
+      await context.out.settled();
+      process.exitCode = code;
     } catch (error) {
       context.out.error(error);
       process.exitCode = exitCodeOf(error, interrupted.signal);

@@ -19,14 +19,20 @@ import { addTop } from './commands/top.js';
 import { addVerify } from './commands/verify.js';
 import { addWarm } from './commands/warm.js';
 import { exitCodeOf } from './exit.js';
+import { Output } from './output.js';
+import { expectLosses } from './streams.js';
 
 const EXIT_CODES = `
 Exit codes: 0 done; 1 it failed, or found what is wrong; 2 the command line makes no sense; 3 a server is out of reach or its
 schema out of date; 130 interrupted. Errors go to stderr.`;
 
+expectLosses();
+const out = new Output({ json: process.argv.includes('--json') });
+
 const program = new Command('lora-store')
   .description('Storage for per-user LoRA adapters.')
   .addHelpText('after', EXIT_CODES)
+  .configureOutput({ writeOut: (text) => out.print(text) })
   .exitOverride();
 
 addMigrate(program);
@@ -47,16 +53,16 @@ addWarm(program);
 addPartition(program);
 addDoctor(program);
 
-// Whoever reads only the first lines, such as `head`, closes the pipe.
-process.stdout.on('error', (error: NodeJS.ErrnoException) => {
-  if (error.code !== 'EPIPE') throw error;
-  process.exit();
-});
-
 try {
   await program.parseAsync();
 } catch (error) {
   // Commander has printed what is wrong, or the help.
   if (!(error instanceof CommanderError)) throw error;
+  process.exitCode = exitCodeOf(error);
+}
+try {
+  await out.settled();
+} catch (error) {
+  out.error(error);
   process.exitCode = exitCodeOf(error);
 }

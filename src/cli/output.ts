@@ -4,6 +4,7 @@
  */
 import { SingleBar } from 'cli-progress';
 import Table from 'cli-table3';
+import { StdoutError, toStdout } from './streams.js';
 
 /** Milliseconds between two lines of progress where there is no terminal. */
 const LINE_EVERY_MS = 5000;
@@ -16,6 +17,7 @@ export interface Progress {
 
 export class Output {
   readonly #json: boolean;
+  readonly #results: Promise<void>[] = [];
 
   constructor(options: { json: boolean }) {
     this.#json = options.json;
@@ -23,15 +25,32 @@ export class Output {
 
   /** The result of a command: `value` with --json, else the text. Called once a command. */
   result(value: unknown, text: () => string): void {
-    write(process.stdout, this.#json ? JSON.stringify(value, undefined, 2) : text());
+    this.print(line(this.#json ? JSON.stringify(value, undefined, 2) : text()));
+  }
+
+  /** To stdout as it is. Whether it went there says settled(). */
+  print(text: string): void {
+    const printed = toStdout(text);
+    printed.catch(() => undefined);
+    this.#results.push(printed);
+  }
+
+  /** Resolves once all results are out of this process, or nobody wants them. Rejects where stdout did not take them. */
+  async settled(): Promise<void> {
+    try {
+      await Promise.all(this.#results);
+    } catch (error) {
+      if (!isReaderLeaving(error)) throw error;
+    }
   }
 
   /** A remark beside the result. */
   note(text: string): void {
-    write(process.stderr, this.#json ? JSON.stringify({ note: text }) : `lora-store: ${readable(text)}`);
+    tell(this.#json ? JSON.stringify({ note: text }) : `lora-store: ${readable(text)}`);
   }
 
   error(error: unknown): void {
+    if (isReaderLeaving(error)) return;
     // The library speaks of its options; here they are flags.
     const message = (error instanceof Error ? error.message : String(error)).replaceAll(
       'postgresTimeoutMs',
@@ -39,7 +58,7 @@ export class Output {
     );
     const { code } = error as { code?: unknown };
     const named = { message, ...(typeof code === 'string' ? { code } : {}) };
-    write(process.stderr, this.#json ? JSON.stringify({ error: named }) : `lora-store: ${readable(message)}`);
+    tell(this.#json ? JSON.stringify({ error: named }) : `lora-store: ${readable(message)}`);
   }
 
   /** A bar on a terminal, else a line now and then. total: 0 where it is not known. what: 'rows', 'adapters'. */
@@ -70,14 +89,22 @@ function lines(what: string, total: number): Progress {
       const now = performance.now();
       if (now - last < LINE_EVERY_MS) return;
       last = now;
-      write(process.stderr, of > 0 ? `${done} of ${of} ${what}` : `${done} ${what}`);
+      tell(of > 0 ? `${done} of ${of} ${what}` : `${done} ${what}`);
     },
     end() {},
   };
 }
 
-function write(stream: NodeJS.WriteStream, text: string): void {
-  stream.write(text.endsWith('\n') ? text : `${text}\n`);
+function isReaderLeaving(error: unknown): boolean {
+  return error instanceof StdoutError && error.readerLeft;
+}
+
+function tell(text: string): void {
+  process.stderr.write(line(text));
+}
+
+function line(text: string): string {
+  return text.endsWith('\n') ? text : `${text}\n`;
 }
 
 /** Columns under their names, without borders: what `awk` and `cut` can read. Numbers to the right. */

@@ -1,5 +1,4 @@
 /** A tar to a stream, whose end nobody can go on from. */
-import type { Writable } from 'node:stream';
 import { manifestFile } from './manifest.js';
 import { fileOf, tarEnd, tarPiece } from './tar.js';
 import type { Target } from './targets.js';
@@ -10,10 +9,11 @@ export class StreamTarget implements Target {
   readonly after = undefined;
   versions = 0;
   leftOut = 0;
-  readonly #stream: Writable;
+  readonly #send: (bytes: Buffer) => Promise<void>;
 
-  constructor(stream: Writable) {
-    this.#stream = stream;
+  /** send: resolves once the stream has taken them. */
+  constructor(send: (bytes: Buffer) => Promise<void>) {
+    this.#send = send;
   }
 
   async write(versions: readonly StoredVersion[]): Promise<void> {
@@ -26,10 +26,4 @@ export class StreamTarget implements Target {
   }
 
   async close(): Promise<void> {}
-
-  #send(bytes: Buffer): Promise<void> {
-    return new Promise((resolve, reject) => {
-      this.#stream.write(bytes, (error) => (error ? reject(error) : resolve()));
-    });
-  }
 }

@@ -10,6 +10,7 @@ import { openTarget } from '../../operations/targets.js';
 import { wholeNumber } from '../arguments.js';
 import { acting, addCommand, type CommonOptions, type Context } from '../command.js';
 import { EXIT, type ExitCode, UsageError } from '../exit.js';
+import { toStdout } from '../streams.js';
 
 export interface Options extends CommonOptions {
   readonly user?: string;
@@ -41,10 +42,8 @@ async function exportArchive(context: Context, options: Options, path: string): 
   const selection = selectionOf(options);
   const tables = await context.tables();
   const piped = path === '-';
-  // Should the reader leave, the process ends there.
-  if (piped) process.exitCode = EXIT.failed;
   const target = piped
-    ? new StreamTarget(process.stdout)
+    ? new StreamTarget(toStdout)
     : await openTarget(path, { command: 'export', ...selection, source: await sourceOf(tables) });
   const progress = context.out.progress('versions', 0);
   try {
