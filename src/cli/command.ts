@@ -57,7 +57,7 @@ export function withRedis(command: Command): Command {
 
 export class Context {
   readonly out: Output;
-  /** Aborted by Ctrl-C: what is under way ends well, and no more is begun. */
+  /** Aborted by Ctrl-C: what is under way ends well, and no more is begun. And behind a command, so that no input keeps it. */
   readonly signal: AbortSignal;
   readonly #options: CommonOptions;
   readonly #closers: (() => Promise<void>)[] = [];
@@ -183,6 +183,7 @@ export function acting<Arguments extends unknown[], Options extends CommonOption
       context.out.error(error);
       process.exitCode = exitCodeOf(error, interrupted.signal);
     } finally {
+      interrupted.abort();
       await context.close();
       await server?.stop();
       process.off('SIGINT', interrupt).off('SIGTERM', interrupt);

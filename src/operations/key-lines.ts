@@ -1,5 +1,4 @@
 /** Adapters that a file lists, a line each: `userId`, or `userId adapterName`. */
-import { open } from 'node:fs/promises';
 import { createInterface } from 'node:readline';
 import type { Readable } from 'node:stream';
 import { parseKeyLine } from '../storage/hot-keys.js';
@@ -9,12 +8,6 @@ export interface LinesOptions {
   readonly signal: AbortSignal;
   /** A line that names no adapter; it is passed over. */
   readonly onBadLine: (line: number, error: Error) => void;
-}
-
-/** '-': standard input. Rejects where there is no such file. */
-export async function openLines(file: string): Promise<Readable> {
-  if (file === '-') return process.stdin;
-  return (await open(file)).createReadStream();
 }
 
 /** As they come: a list of any length, and one that somebody is still writing. An aborted signal ends it. */

@@ -2,7 +2,7 @@
  * The files of an archive one after the other, whatever it is: a directory, a tar, a compressed tar, or one of these two
  * from a stream. Nothing is unpacked to the disk, and no more than one file is in memory, however large the others say they are.
  */
-import { createReadStream, type Dirent } from 'node:fs';
+import type { Dirent } from 'node:fs';
 import { lstat, open, opendir, readFile, stat } from 'node:fs/promises';
 import { join, relative, sep } from 'node:path';
 import { Readable } from 'node:stream';
@@ -10,6 +10,7 @@ import { pipeline } from 'node:stream/promises';
 import { createGunzip } from 'node:zlib';
 import { extract } from 'tar-stream';
 import { faultOfHead, HEAD_BYTES, SMALL_BYTES } from './file-head.js';
+import { openInput } from './input.js';
 import { MANIFEST, MAX_MANIFEST_BYTES } from './manifest.js';
 import { MAX_FILE_BYTES, SUFFIX } from './version-file.js';
 
@@ -21,19 +22,21 @@ export interface Found {
   readonly fault?: string;
 }
 
-export async function* filesOf(path: string): AsyncGenerator<Found> {
-  if ((await stat(path)).isDirectory()) yield* filesBelow(path, path);
-  else yield* filesOfTar(createReadStream(path));
+/** path: '-' is a tar on standard input. Aborted, it rejects, also where it has nothing to yield for long. */
+export async function* filesOf(path: string, signal: AbortSignal): AsyncGenerator<Found> {
+  if (path !== '-' && (await stat(path)).isDirectory()) yield* filesBelow(path, path, signal);
+  else yield* filesOfTar(await openInput(path, signal));
 }
 
 /**
  * Follows no links. The versions of one adapter by their numbers: the file system lists them in any order, and --append
  * makes the last one the latest.
  */
-async function* filesBelow(root: string, directory: string): AsyncGenerator<Found> {
+async function* filesBelow(root: string, directory: string, signal: AbortSignal): AsyncGenerator<Found> {
   const files: Dirent[] = [];
   for await (const entry of await opendir(directory)) {
-    if (entry.isDirectory()) yield* filesBelow(root, join(directory, entry.name));
+    signal.throwIfAborted();
+    if (entry.isDirectory()) yield* filesBelow(root, join(directory, entry.name), signal);
     else if (isOurs(entry.name)) files.push(entry);
   }
   files.sort((one, other) => numberOf(one.name) - numberOf(other.name));

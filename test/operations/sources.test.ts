@@ -19,6 +19,8 @@ function largeFile(): { path: string; bytes: Buffer } {
   return { path: pathOf(key), bytes: packVersion(stored) };
 }
 
+const { signal } = new AbortController();
+
 /** Of a tar with this file, and of a directory with it. */
 async function found(name: string, path: string, bytes: Buffer): Promise<Found[]> {
   const tar = Buffer.concat([await tarPiece([{ path, bytes, time: new Date(0) }]), tarEnd()]);
@@ -27,7 +29,7 @@ async function found(name: string, path: string, bytes: Buffer): Promise<Found[]
   writeFileSync(join(directory, path), bytes);
   const all: Found[] = [];
   for await (const one of filesOfTar(Readable.from([tar], { objectMode: false }))) all.push(one);
-  for await (const one of filesOf(directory)) all.push(one);
+  for await (const one of filesOf(directory, signal)) all.push(one);
   return all;
 }
 
@@ -57,6 +59,12 @@ test('a link that is named stands for the directory behind it', async () => {
   await found('linked', path, bytes);
   symlinkSync(join(scratch, 'linked'), join(scratch, 'link'));
   const all: string[] = [];
-  for await (const one of filesOf(join(scratch, 'link'))) all.push(one.path);
+  for await (const one of filesOf(join(scratch, 'link'), signal)) all.push(one.path);
   expect(all).toEqual([path]);
+});
+
+test('an aborted signal ends it, also where nothing in a directory is ours', async () => {
+  mkdirSync(join(scratch, 'foreign/deep'), { recursive: true });
+  const files = filesOf(join(scratch, 'foreign'), AbortSignal.abort(new Error('interrupted')));
+  await expect(files.next()).rejects.toThrow('interrupted');
 });

@@ -7,7 +7,7 @@ import { UserNotFoundError } from '../../errors.js';
 import { type Fate, importVersions } from '../../operations/import.js';
 import { isSafetensors, readPeft } from '../../operations/peft.js';
 import { type ArchiveSelection, versionsOf } from '../../operations/reading-archive.js';
-import { filesOf, filesOfTar } from '../../operations/sources.js';
+import { filesOf } from '../../operations/sources.js';
 import { checkedRecord, pathOf, type StoredVersion } from '../../operations/version-file.js';
 import { acting, addCommand, type CommonOptions, type Context, withRedis } from '../command.js';
 import { EXIT, type ExitCode, UsageError } from '../exit.js';
@@ -58,7 +58,7 @@ async function importArchive(context: Context, options: Options, source: string)
   const begin = options.append ? await appending(context, options) : await inserting(context, options);
   if (source !== '-' && !existsSync(source)) throw new UsageError(`there is no file or directory '${source}'`);
   try {
-    const files = source === '-' ? filesOfTar(stdinUntil(context.signal)) : filesOf(source);
+    const files = filesOf(source, context.signal);
     await begin(versionsOf(files, selection, problem, context.signal), fated);
   } catch (error) {
     context.out.note(
@@ -76,15 +76,6 @@ async function importArchive(context: Context, options: Options, source: string)
     ].join(', '),
   );
   return counts.problems > 0 ? EXIT.failed : EXIT.done;
-}
-
-/** Whoever writes into it may be silent for long: an end must not wait for them. */
-function stdinUntil(signal: AbortSignal): NodeJS.ReadStream {
-  const { stdin } = process;
-  const close = () => stdin.destroy(signal.reason);
-  if (signal.aborted) close();
-  else signal.addEventListener('abort', close, { once: true });
-  return stdin;
 }
 
 const REASONS: Record<Exclude<Fate, 'imported' | 'unchanged' | 'replaced'>, string> = {

@@ -1,7 +1,8 @@
 /** `lora-store warm`: adapters into Redis before anybody asks for them. */
 import type { Command } from 'commander';
 import { hottest } from '../../operations/hottest.js';
-import { keyLines, openLines } from '../../operations/key-lines.js';
+import { openInput } from '../../operations/input.js';
+import { keyLines } from '../../operations/key-lines.js';
 import type { AdapterKey } from '../../storage/types.js';
 import { wholeNumber } from '../arguments.js';
 import { acting, addCommand, type CommonOptions, type Context, withRedis } from '../command.js';
@@ -80,5 +81,6 @@ async function source(
     throw new UsageError(`--hottest is ${MAX_HOTTEST} at most: for more, list them in a file, or pipe them in as -`);
   }
   if (count !== undefined) return hottest(await context.tables(), count);
-  return keyLines(await openLines(file as string), { signal: context.signal, onBadLine });
+  const { signal } = context;
+  return keyLines(await openInput(file as string, signal), { signal, onBadLine });
 }
