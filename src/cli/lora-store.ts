@@ -27,12 +27,13 @@ Exit codes: 0 done; 1 it failed, or found what is wrong; 2 the command line make
 schema out of date; 130 interrupted. Errors go to stderr.`;
 
 expectLosses();
+// Looked for by hand: what cannot be parsed is told in JSON, too.
 const out = new Output({ json: process.argv.includes('--json') });
 
 const program = new Command('lora-store')
   .description('Storage for per-user LoRA adapters.')
   .addHelpText('after', EXIT_CODES)
-  .configureOutput({ writeOut: (text) => out.print(text) })
+  .configureOutput({ writeOut: (text) => out.print(text), outputError: (text) => out.refusal(text) })
   .exitOverride();
 
 addMigrate(program);

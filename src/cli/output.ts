@@ -61,9 +61,17 @@ export class Output {
     tell(this.#json ? JSON.stringify({ error: named }) : `lora-store: ${readable(message)}`);
   }
 
+  /** What commander says of a command line that it cannot read: 'error: …', a line or two. */
+  refusal(text: string): void {
+    if (this.#json) this.error(text.trim().replace(/^error: /, ''));
+    else tell(readable(text));
+  }
+
   /** A bar on a terminal, else a line now and then. total: 0 where it is not known. what: 'rows', 'adapters'. */
   progress(what: string, total: number): Progress {
-    return process.stderr.isTTY ? bar(what, total) : lines(what, total);
+    if (this.#json) return lines(total, (done, of) => JSON.stringify({ progress: { what, done, total: of || null } }));
+    if (process.stderr.isTTY) return bar(what, total);
+    return lines(total, (done, of) => (of > 0 ? `${done} of ${of} ${what}` : `${done} ${what}`));
   }
 }
 
@@ -80,7 +88,7 @@ function bar(what: string, total: number): Progress {
   };
 }
 
-function lines(what: string, total: number): Progress {
+function lines(total: number, words: (done: number, of: number) => string): Progress {
   let last = performance.now();
   let of = total;
   return {
@@ -89,7 +97,7 @@ function lines(what: string, total: number): Progress {
       const now = performance.now();
       if (now - last < LINE_EVERY_MS) return;
       last = now;
-      tell(of > 0 ? `${done} of ${of} ${what}` : `${done} ${what}`);
+      tell(words(done, of));
     },
     end() {},
   };

@@ -79,6 +79,26 @@ test('with --json an error is JSON, too, on stderr', async () => {
   expect(JSON.parse(stderr).error.code).toBe('SCHEMA_OUT_OF_DATE');
 });
 
+test.each([
+  ['an option that is none', ['stats', '--frobnicate', '--json'], /^unknown option '--frobnicate'$/],
+  ['a command that is none', ['frobnicate', '--json'], /^unknown command 'frobnicate'$/],
+  ['an argument that is missing', ['list', '--json'], /^missing required argument 'user'$/],
+  ['a value that is none', ['prune', '--keep', '-1', '--json'], /'-1' is invalid/],
+  ['a contradiction', ['prune', '--json', '--keep', '1', '--older-than', '1d'], /cannot be used with/],
+  [
+    'words that a typing error has meant',
+    ['stats', '--jsn', '--json'],
+    /^unknown option '--jsn'\n\(Did you mean --json\?\)$/,
+  ],
+])('so is what is refused before a command begins: %s', async (_, args, message) => {
+  const { code, stdout, stderr } = await lora(args);
+  expect([code, stdout, JSON.parse(stderr)]).toEqual([2, '', { error: { message: expect.stringMatching(message) } }]);
+});
+
+test('a control character of a command line that is refused is shown, and not obeyed', async () => {
+  expect((await lora(['stats', '--\x1b[2J'])).stderr).toBe("error: unknown option '--\\x1b[2J'\n");
+});
+
 test('a reader who leaves early is no error', async () => {
   const script = fileURLToPath(new URL('../../dist/cli/lora-store.js', import.meta.url));
   const { stderr } = await promisify(execFile)('bash', ['-c', `'${process.execPath}' '${script}' --help | true`]);

@@ -93,6 +93,17 @@ test('Ctrl-C in a pause between two: what was loaded stays, and is told', async 
   expect(stdout).toMatch(/^[12] loaded, /);
 });
 
+test('with --json progress is JSON, a line each', async () => {
+  const [a = ''] = await insertAdapters(bench, 1);
+  writeFileSync(file, `${a}\n`.repeat(500));
+  const running = startLora(args('--rate', '5', '--json', file), env());
+  await waitFor(() => running.stderr.includes('\n'), { what: 'a line of progress', timeoutMs: 30_000 });
+  running.interrupt();
+  const [first, ...more] = (await running.ended).stderr.trim().split('\n');
+  expect(JSON.parse(first ?? '')).toEqual({ progress: { what: 'adapters', done: expect.any(Number), total: null } });
+  expect(more.map((line) => Object.keys(JSON.parse(line))[0])).toContain('note');
+});
+
 test('Ctrl-C while nobody writes to standard input', async () => {
   const running = startLora(args('-'), env());
   const sessions = `select from pg_stat_activity where datname = current_database() and application_name = 'lora-store'`;
