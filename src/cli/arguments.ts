@@ -2,10 +2,22 @@
 import { InvalidArgumentError } from 'commander';
 import { parseUserId } from '../adapter/user-id.js';
 
+/** The last of an integer column, as versions are numbered, and of a timer in milliseconds. */
+const LAST = 2 ** 31 - 1;
+
 /** A whole number from 1. */
 export function wholeNumber(text: string): number {
-  if (/^[1-9]\d{0,8}$/.test(text)) return Number(text);
-  throw new InvalidArgumentError('It must be a whole number from 1.');
+  return wholeWithin(1, LAST, text);
+}
+
+/** As a timer can wait. */
+export function seconds(text: string): number {
+  return wholeWithin(1, Math.floor(LAST / 1000), text);
+}
+
+export function wholeWithin(first: number, last: number, text: string): number {
+  if (/^[1-9]\d*$/.test(text) && Number(text) >= first && Number(text) <= last) return Number(text);
+  throw new InvalidArgumentError(`It must be a whole number from ${first} to ${last}.`);
 }
 
 const DAYS = { m: 1 / 1440, h: 1 / 24, d: 1, w: 7, y: 365.25 };

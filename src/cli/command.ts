@@ -14,7 +14,7 @@ import type { EmbeddedPostgres } from '../postgres/embedded.js';
 import { LoRAStorage } from '../storage/lora-storage.js';
 import { connectRedis } from '../tiers/redis-client.js';
 import { PING } from '../tiers/statements.js';
-import { wholeNumber } from './arguments.js';
+import { seconds } from './arguments.js';
 import { serverOf } from './embedded.js';
 import { byOptions, type ExitCode, exitCodeOf, UsageError } from './exit.js';
 import { Output } from './output.js';
@@ -42,7 +42,7 @@ export function addCommand(program: Command, usage: string, description: string,
     .command(usage)
     .description(description)
     .option('--postgres <url>', "the database, or 'embedded:./dir' (default: DATABASE_URL)")
-    .option('--timeout <seconds>', 'how long Postgres may take for a statement', wholeNumber, TIMEOUT_S)
+    .option('--timeout <seconds>', 'how long Postgres may take for a statement', seconds, TIMEOUT_S)
     .option('--json', 'print one JSON document')
     .addHelpText('after', `\nExample:\n  $ lora-store ${example}`);
 }

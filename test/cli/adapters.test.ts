@@ -40,6 +40,18 @@ const change = (...args: string[]) => loraJson([...args, '--namespace', bench.na
 const rewrite = (version: number, weights: Buffer) =>
   bench.sql('update lora_adapters set weights = $3 where user_id = $1 and version = $2', [user, version, weights]);
 
+test('a version can be named up to the last that the column holds', async () => {
+  const last = String(2 ** 31 - 1);
+  await bench.sql(
+    `insert into lora_adapters (user_id, version, weights, size_bytes)
+    select user_id, $2, weights, size_bytes from lora_adapters where user_id = $1 and version = 2`,
+    [user, last],
+  );
+  expect(await loraJson(['show', user, 'default', '--version', last], env)).toMatchObject({ version: Number(last) });
+  expect((await lora(['diff', user, 'default', last, '1'], env)).code).toBe(0);
+  expect(await change('delete', user, '--version', last, '--yes')).toMatchObject({ deleted: 1 });
+});
+
 describe('list', () => {
   test('newest first, with the latest marked, and how many more there are', async () => {
     await bench.sql(`insert into lora_adapters (user_id, adapter_name, weights, size_bytes, updated_at)

@@ -107,7 +107,7 @@ test('up and down print what ran, and that there was nothing to run', async () =
 test.each([
   [['up'], 2, /^lora-store: no Postgres to migrate: set DATABASE_URL.*\n$/],
   [['sideways'], 2, /^error: .*Allowed choices are up, down, status\.\n$/],
-  [['up', '--count', '1.5'], 2, /^error: .*It must be a whole number from 1\.\n$/],
+  [['up', '--count', '1.5'], 2, /^error: .*It must be a whole number from 1 to 2147483647\.\n$/],
   [
     ['up', '--postgres', 'postgres://u:pw@127.0.0.1:1/x'],
     3,

@@ -26,7 +26,7 @@ const HASH = ['--by', 'hash', '--count', '2'];
 
 test.each([
   [[], /say into what: --by hash --count 32, or --undo/],
-  [['--by', 'hash', '--count', '1000'], /a number from 2 to 256/],
+  [['--by', 'hash', '--count', '1000'], /a whole number from 2 to 256/],
   [['--undo', '--count', '2'], /cannot be used with/],
 ])('%j makes no sense', async (args, words) => {
   expect(await run(...args)).toEqual({ code: 2, stdout: '', stderr: expect.stringMatching(words) });

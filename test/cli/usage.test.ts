@@ -60,6 +60,21 @@ test.each([
     /namespace/,
   ],
   ['a Redis that cannot be read', ['doctor', '--redis', 'http://x'], { DATABASE_URL: NOWHERE }, 2, /redis:\/\/ URL/],
+  [
+    'a version that no column holds',
+    ['show', 'x', '--version', '2147483648'],
+    {},
+    2,
+    /'2147483648' is invalid\. It must be a whole number from 1 to 2147483647\./,
+  ],
+  [
+    'more seconds than a timer waits',
+    ['stats', '--timeout', '2147484'],
+    { DATABASE_URL: NOWHERE },
+    2,
+    /'2147484' is invalid\. It must be a whole number from 1 to 2147483\./,
+  ],
+  ['as many as it does', ['stats', '--timeout', '2147483'], { DATABASE_URL: NOWHERE }, 3, /127\.0\.0\.1:1/],
   ['a server that is not there', ['stats'], { DATABASE_URL: NOWHERE }, 3, /127\.0\.0\.1:1/],
 ])('%s', async (_, args, env, code, words) => {
   const said = await lora(args, env);

@@ -1,10 +1,10 @@
 /** `lora-store partition`: lora_adapters as hash partitions, or as one plain table again, while nodes go on. */
-import { type Command, InvalidArgumentError, Option } from 'commander';
+import { type Command, Option } from 'commander';
 import { type Plan, planRebuild } from '../../operations/rebuild/plan.js';
 import { cancelRebuild, type RebuildOptions, rebuild, underWay } from '../../operations/rebuild/rebuild.js';
 import { commandFor, type Shape, shapeInWords } from '../../operations/rebuild/shape.js';
 import type { Tables } from '../../operations/tables.js';
-import { wholeNumber } from '../arguments.js';
+import { wholeWithin } from '../arguments.js';
 import { acting, addCommand, type CommonOptions, type Context } from '../command.js';
 import { EXIT, type ExitCode, UsageError } from '../exit.js';
 import { bytes, type Progress, plural } from '../output.js';
@@ -51,9 +51,7 @@ function targetOf({ by, count, undo }: Options): Shape {
 }
 
 function count(text: string): number {
-  const partitions = wholeNumber(text);
-  if (partitions >= 2 && partitions <= MOST) return partitions;
-  throw new InvalidArgumentError(`It must be a number from 2 to ${MOST}.`);
+  return wholeWithin(2, MOST, text);
 }
 
 async function preview(context: Context, tables: Tables, target: Shape): Promise<ExitCode> {
