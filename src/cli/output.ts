@@ -2,7 +2,7 @@
  * What commands print. Results go to stdout, as text or, with --json, as one JSON document; progress and errors go to
  * stderr, so that a pipe holds results and nothing else.
  */
-import { SingleBar } from 'cli-progress';
+import cliProgress, { type GenericFormatter } from 'cli-progress';
 import Table from 'cli-table3';
 import { StdoutError, toStdout } from './streams.js';
 
@@ -76,8 +76,16 @@ export class Output {
 }
 
 function bar(what: string, total: number): Progress {
-  const format = `{bar} {value}${total > 0 ? '/{total}' : ''} ${what} {duration_formatted}`;
-  const one = new SingleBar({ format, stream: process.stderr, hideCursor: true, clearOnComplete: true });
+  // Without a total there is nothing that a bar could be a part of; it may become known.
+  const format: GenericFormatter = (options, params, payload) => {
+    const counted = params.total > 0 ? '{bar} {value}/{total}' : '{value}';
+    return cliProgress.Format.Formatter(
+      { ...options, format: `${counted} ${what} {duration_formatted}` },
+      params,
+      payload,
+    );
+  };
+  const one = new cliProgress.SingleBar({ format, stream: process.stderr, hideCursor: true, clearOnComplete: true });
   one.start(total, 0);
   return {
     at(done, grown) {

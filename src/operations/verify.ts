@@ -85,6 +85,7 @@ async function verifyRows(
       await pace.admit(batch.length, signal);
       await verifyBodies(tables, batch, result);
       if (enough()) return;
+      onProgress?.(passed + 1 + page.indexOf(batch.at(-1) as RowKey), of);
     }
     for (const row of page) result.findings.push(...faultsBeside(row));
     if (enough()) return;
