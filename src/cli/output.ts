@@ -44,9 +44,9 @@ export class Output {
     }
   }
 
-  /** A remark beside the result. */
+  /** A remark beside the result. One line, whatever name of somebody else's it quotes. */
   note(text: string): void {
-    tell(this.#json ? JSON.stringify({ note: text }) : `lora-store: ${readable(text)}`);
+    tell(this.#json ? JSON.stringify({ note: text }) : `lora-store: ${printable(text)}`);
   }
 
   error(error: unknown): void {
@@ -140,9 +140,12 @@ export function table(head: readonly string[], rows: readonly (readonly (string 
     .join('\n');
 }
 
-/** A name may hold anything, also what a terminal would obey. */
+/** A name may hold anything, also what a terminal would obey, and what turns the direction of the text behind it. */
 export function printable(text: string): string {
-  return text.replaceAll(/\p{Cc}/gu, (character) => `\\x${character.charCodeAt(0).toString(16).padStart(2, '0')}`);
+  return text.replaceAll(/[\p{Cc}\p{Bidi_Control}\u2028\u2029]/gu, (character) => {
+    const code = character.charCodeAt(0).toString(16);
+    return code.length > 2 ? `\\u${code.padStart(4, '0')}` : `\\x${code.padStart(2, '0')}`;
+  });
 }
 
 /** Of several lines. */

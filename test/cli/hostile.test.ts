@@ -27,6 +27,18 @@ test('control characters of a path are shown, and not obeyed', async () => {
   expect(refused.stderr).not.toMatch(/[^\P{Cc}\n]/u);
 });
 
+test('a line break in a path makes no line, and a name turns no text around', async () => {
+  mkdirSync(at('forged'));
+  writeFileSync(join(at('forged'), 'x\nlora-store: \u202eall is well\u2066.lora'), 'x');
+  const { stderr } = await lora(['import', at('forged'), '--postgres', db.url]);
+  expect(stderr).toMatch(
+    /^lora-store: problem: .*x\\x0alora-store: \\u202eall is well\\u2066\.lora: .*\n.*cut off.*\n$/,
+  );
+  await withClient(db.url, (client) => seed(client, [{ userId: user(3), adapterName: 'a\u202eb' }]));
+  expect((await lora(['list', user(3), '--postgres', db.url])).stdout).toContain('a\\u202eb ');
+  await withClient(db.url, (client) => client.query('delete from lora_adapters'));
+});
+
 test('a row that no import would take is left out, and its user stays', async () => {
   await withClient(db.url, async (client) => {
     await seed(client, [{ userId: user(1) }, { userId: user(2) }]);
