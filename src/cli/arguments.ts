@@ -29,6 +29,13 @@ export function days(text: string): number {
   throw new InvalidArgumentError("It must be a number with a unit, such as '90d': m, h, d, w or y.");
 }
 
+/** Of a module in a model. */
+export function moduleName(text: string): string {
+  // With nothing behind what PEFT puts before it there would be a tensor without a name.
+  if (/^(base_model\.model\.)?$/.test(text)) throw new InvalidArgumentError('It must not be empty.');
+  return text;
+}
+
 /** A share of a whole: above 0, up to 1. */
 export function share(text: string): number {
   const value = /^\d*\.?\d+$/.test(text) ? Number(text) : 0;

@@ -68,6 +68,13 @@ export class Context {
     this.signal = signal;
   }
 
+  /** A URL, or what stands for one. Throws where there is none. */
+  get postgres(): string {
+    const { postgres = process.env.DATABASE_URL } = this.#options;
+    if (postgres) return postgres;
+    throw new UsageError("no Postgres: set DATABASE_URL, or name one with --postgres: a URL, or 'embedded:./dir'");
+  }
+
   get #timeoutMs(): number {
     return 1000 * this.#options.timeout;
   }
@@ -98,18 +105,17 @@ export class Context {
 
   /** The same of whatever schema. */
   async uncheckedTables(): Promise<Tables> {
-    const tables = await byOptions(() => Tables.openUnchecked(this.#options.postgres, this.#timeoutMs));
+    const tables = await byOptions(() => Tables.openUnchecked(this.postgres, this.#timeoutMs));
     this.#closers.push(() => tables.close());
     return tables;
   }
 
   /** All that there is to examine. Rejects where Postgres does not answer at all. */
   async patient(): Promise<Patient> {
-    const { postgres = process.env.DATABASE_URL } = this.#options;
-    const options = { ...this.#source(), ...(postgres === undefined ? {} : { postgres }) };
+    const options = this.#source();
     const { redis: source } = await byOptions(() => parseOptions(options));
     const off = source === undefined;
-    const tables = await byOptions(() => Tables.openUnchecked(postgres, EXAMINATION_MS));
+    const tables = await byOptions(() => Tables.openUnchecked(this.postgres, EXAMINATION_MS));
     this.#closers.push(() => tables.close());
     await tables.rows(PING, []);
     let cache: Promise<Cache> | undefined;
@@ -139,9 +145,9 @@ export class Context {
   }
 
   #source(): LoRAStorageOptions {
-    const { postgres, redis, namespace } = this.#options;
+    const { redis, namespace } = this.#options;
     return {
-      ...(postgres === undefined ? {} : { postgres }),
+      postgres: this.postgres,
       ...(typeof redis === 'string' || redis === false ? { redis } : {}),
       ...(namespace === undefined ? {} : { namespace }),
     };

@@ -1,4 +1,5 @@
 /** What versions are written to. */
+import { resolve } from 'node:path';
 import { DirectoryTarget } from './directory-target.js';
 import { TarTarget } from './tar-target.js';
 import type { StoredVersion, VersionKey } from './version-file.js';
@@ -22,7 +23,12 @@ export function isTar(path: string): boolean {
   return /\.(tar|tar\.gz|tgz)$/i.test(path);
 }
 
+/** What a name beside it is made of: '.' and 'out/' are none of a directory. */
+export function placeOf(path: string): string {
+  return isTar(path) ? path : resolve(path);
+}
+
 /** By its name. job: what goes into it; see Workplace. */
 export async function openTarget(path: string, job: object): Promise<Target> {
-  return isTar(path) ? await TarTarget.open(path, job) : await DirectoryTarget.open(path.replace(/[/\\]+$/, ''), job);
+  return isTar(path) ? await TarTarget.open(path, job) : await DirectoryTarget.open(placeOf(path), job);
 }

@@ -1,6 +1,6 @@
 /** `lora-store export` and `import`: what went out comes back, whichever way, and what does not is told. */
 import { execFileSync, spawn } from 'node:child_process';
-import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { LoRAStorage } from '../../src/index.js';
@@ -9,7 +9,7 @@ import { smallAdapter } from '../support/storage.js';
 import { withClient } from '../support/template.js';
 import { waitFor } from '../support/wait.js';
 import { contents, holdReaders, scratchDirectory, seed, someoneWaits, start, user } from './archives.js';
-import { lora, loraJson } from './support.js';
+import { lora, loraJson, SCRIPT } from './support.js';
 
 const scratch = scratchDirectory();
 const at = (name: string) => join(scratch, name);
@@ -233,6 +233,20 @@ test.each(['all.tar', 'all'])('an export to a directory that is not there is tol
   const { code, stderr } = await lora(['export', at(`nowhere/${name}`)], env);
   expect([code, stderr]).toEqual([1, expect.stringMatching(/there is no directory .*nowhere for .*: make it/)]);
   expect(existsSync(at('nowhere'))).toBe(false);
+});
+
+test.each(['.', './', '../empty/'])('an empty directory is a target by whatever name: %s', async (name) => {
+  mkdirSync(at('empty'));
+  const options = { cwd: at('empty'), env: { ...process.env, ...env }, encoding: 'utf8' } as const;
+  expect(execFileSync(process.execPath, [SCRIPT, 'export', name], options)).toBe('6 versions exported\n');
+  expect(readdirSync(at('empty'))).toContain('lora-store.json');
+  expect(readdirSync(scratch).filter((other) => other.startsWith('empty'))).toEqual(['empty']);
+  rmSync(at('empty'), { recursive: true });
+});
+
+test('no name is no target', async () => {
+  const { code, stderr } = await lora(['export', ''], env);
+  expect([code, stderr]).toEqual([2, expect.stringContaining('name a target')]);
 });
 
 test('what is there already is not written over', async () => {

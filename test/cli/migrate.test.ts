@@ -105,7 +105,7 @@ test('up and down print what ran, and that there was nothing to run', async () =
 });
 
 test.each([
-  [['up'], 2, /^lora-store: no Postgres to migrate: set DATABASE_URL.*\n$/],
+  [['up'], 2, /^lora-store: no Postgres: set DATABASE_URL.*--postgres.*\n$/],
   [['sideways'], 2, /^error: .*Allowed choices are up, down, status\.\n$/],
   [['up', '--count', '1.5'], 2, /^error: .*It must be a whole number from 1 to 2147483647\.\n$/],
   [

@@ -119,6 +119,19 @@ test.each([
     1,
     /choose one with --module/,
   ],
+  [
+    'a file that is not there',
+    ['import', join(scratch, 'nowhere.safetensors'), '--user', '00000000-0000-0000-0000-0000000000aa'],
+    2,
+    /there is no file or directory '.*nowhere.safetensors'/,
+  ],
+  [
+    'a module without a name',
+    ['export', join(scratch, 'x.safetensors'), '--user', '00000000-0000-0000-0000-0000000000aa', '--module', ''],
+    2,
+    /'--module <name>' argument '' is invalid. It must not be empty/,
+  ],
+  ['one of a prefix alone', ['import', golden, '--module', 'base_model.model.'], 2, /It must not be empty/],
   ['a module for a tar', ['import', 'x.tar', '--module', 'q'], 2, /goes with a .safetensors/],
   ['a module for a tar to write', ['export', join(scratch, 'x.tar'), '--module', 'q'], 2, /go with a .safetensors/],
   [

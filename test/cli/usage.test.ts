@@ -43,7 +43,11 @@ test('the help of each command has --json and an example, which is a command lin
 test.each([
   ['no such command', ['frobnicate'], {}, 2, /unknown command/],
   ['no such option', ['stats', '--frobnicate'], {}, 2, /unknown option/],
-  ['no database named', ['stats'], {}, 2, /set DATABASE_URL/],
+  ['no database named', ['stats'], {}, 2, /set DATABASE_URL, or name one with --postgres/],
+  ['no database named to save into', ['rollback', 'x', 'y', '1'], {}, 2, /or name one with --postgres/],
+  ['no database named to migrate', ['migrate', 'up'], {}, 2, /or name one with --postgres/],
+  ['no database named to examine', ['doctor'], {}, 2, /or name one with --postgres/],
+  ['no database in the flag', ['stats', '--postgres', ''], { DATABASE_URL: NOWHERE }, 2, /or name one with --postgres/],
   ['a database that cannot be read', ['stats', '--postgres', 'mysql://x'], {}, 2, /postgres:\/\/ URL/],
   [
     'a database to migrate that cannot be read',

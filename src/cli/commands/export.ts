@@ -6,8 +6,8 @@ import type { Selection } from '../../operations/pages.js';
 import { configBeside, isSafetensors, writePeft } from '../../operations/peft.js';
 import { sourceOf } from '../../operations/source-database.js';
 import { StreamTarget } from '../../operations/stream-target.js';
-import { openTarget } from '../../operations/targets.js';
-import { wholeNumber } from '../arguments.js';
+import { openTarget, placeOf } from '../../operations/targets.js';
+import { moduleName, wholeNumber } from '../arguments.js';
 import { acting, addCommand, type CommonOptions, type Context } from '../command.js';
 import { EXIT, type ExitCode, UsageError } from '../exit.js';
 import { toStdout } from '../streams.js';
@@ -27,7 +27,7 @@ export function addExport(program: Command): void {
     .option('--name <name>', 'adapters of this name only')
     .option('--latest', 'the latest version of each adapter only')
     .option('--version <n>', 'into a .safetensors: this version (default: the latest)', wholeNumber)
-    .option('--module <name>', "into a .safetensors: the module's name in the model")
+    .option('--module <name>', "into a .safetensors: the module's name in the model", moduleName)
     .action(
       acting((context, options: Options, target: string) =>
         isSafetensors(target) ? exportPeft(context, options, target) : exportArchive(context, options, target),
@@ -39,6 +39,7 @@ async function exportArchive(context: Context, options: Options, path: string): 
   if (options.module !== undefined || options.version !== undefined) {
     throw new UsageError('--module and --version go with a .safetensors file');
   }
+  if (path === '') throw new UsageError('name a target: an archive, a directory, or - for stdout');
   const selection = selectionOf(options);
   const tables = await context.tables();
   const piped = path === '-';
@@ -54,7 +55,9 @@ async function exportArchive(context: Context, options: Options, path: string): 
     await exportVersions(tables, selection, target, report, context.signal);
   } catch (error) {
     if (!piped)
-      context.out.note(`${target.versions} versions are in ${path}.partial: the same command goes on from there`);
+      context.out.note(
+        `${target.versions} versions are in ${placeOf(path)}.partial: the same command goes on from there`,
+      );
     throw error;
   } finally {
     progress.end();

@@ -9,9 +9,10 @@ import { isSafetensors, readPeft } from '../../operations/peft.js';
 import { type ArchiveSelection, versionsOf } from '../../operations/reading-archive.js';
 import { filesOf } from '../../operations/sources.js';
 import { checkedRecord, pathOf, type StoredVersion } from '../../operations/version-file.js';
+import { moduleName } from '../arguments.js';
 import { acting, addCommand, type CommonOptions, type Context, withRedis } from '../command.js';
 import { EXIT, type ExitCode, UsageError } from '../exit.js';
-import { plural } from '../output.js';
+import { plural, printable } from '../output.js';
 
 export interface Options extends CommonOptions {
   readonly user?: string;
@@ -31,7 +32,7 @@ export function addImport(program: Command): void {
     .option('--name <name>', 'adapters of this name only')
     .option('--append', 'save each as a new version, whatever is there')
     .option('--create-users', 'insert users that have no row')
-    .option('--module <name>', 'of a .safetensors with several modules: which one')
+    .option('--module <name>', 'of a .safetensors with several modules: which one', moduleName)
     .action(
       acting((context, options: Options, source: string) =>
         isSafetensors(source) ? importPeft(context, options, source) : importArchive(context, options, source),
@@ -56,7 +57,7 @@ async function importArchive(context: Context, options: Options, source: string)
     progress.at(counts.imported + counts.unchanged);
   };
   const begin = options.append ? await appending(context, options) : await inserting(context, options);
-  if (source !== '-' && !existsSync(source)) throw new UsageError(`there is no file or directory '${source}'`);
+  if (source !== '-') expectThere(source);
   try {
     const files = filesOf(source, context.signal);
     await begin(versionsOf(files, selection, problem, context.signal), fated);
@@ -76,6 +77,10 @@ async function importArchive(context: Context, options: Options, source: string)
     ].join(', '),
   );
   return counts.problems > 0 ? EXIT.failed : EXIT.done;
+}
+
+function expectThere(path: string): void {
+  if (!existsSync(path)) throw new UsageError(`there is no file or directory '${path}'`);
 }
 
 const REASONS: Record<Exclude<Fate, 'imported' | 'unchanged' | 'replaced'>, string> = {
@@ -129,11 +134,14 @@ async function importPeft(context: Context, options: Options, path: string): Pro
   const { user, name = 'default', module, createUsers = false } = options;
   if (user === undefined) throw new UsageError('a .safetensors file does not say whose it is: use --user');
   const storage = await context.storage({ createMissingUsers: createUsers });
+  expectThere(path);
   const adapter = await readPeft(path, user, module);
   const version = await storage.saveAdapter(adapter, name);
   const { userId, rank, inputDim, outputDim } = adapter;
   context.out.result({ userId, adapterName: name, version }, () =>
-    [`version ${version} of '${name}' of user ${userId}`, `rank ${rank}, ${inputDim} → ${outputDim}`].join(': '),
+    [`version ${version} of '${printable(name)}' of user ${userId}`, `rank ${rank}, ${inputDim} → ${outputDim}`].join(
+      ': ',
+    ),
   );
   return EXIT.done;
 }

@@ -28,8 +28,8 @@ export function addMigrate(program: Command): void {
     .option('--count <n>', 'how many migrations at most', wholeNumber)
     .action(
       acting(async (context, options: Options, direction: 'up' | 'down' | 'status') => {
-        const { postgres, count } = options;
-        const source = postgres === undefined ? {} : { postgres };
+        const { count } = options;
+        const source = { postgres: context.postgres };
         if (direction === 'status') {
           const { migrations, recorded, problem } = await byOptions(() => migrationStatus(source));
           context.out.result(
