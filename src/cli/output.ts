@@ -49,6 +49,7 @@ export class Output {
     tell(this.#json ? JSON.stringify({ note: text }) : `lora-store: ${printable(text)}`);
   }
 
+  /** What a command ends with, in one line. */
   error(error: unknown): void {
     if (isReaderLeaving(error)) return;
     // The library speaks of its options; here they are flags.
@@ -58,7 +59,7 @@ export class Output {
     );
     const { code } = error as { code?: unknown };
     const named = { message, ...(typeof code === 'string' ? { code } : {}) };
-    tell(this.#json ? JSON.stringify({ error: named }) : `lora-store: ${readable(message)}`);
+    tell(this.#json ? JSON.stringify({ error: named }) : `lora-store: ${printable(message)}`);
   }
 
   /** What commander says of a command line that it cannot read: 'error: …', a line or two. */

@@ -34,6 +34,8 @@ test('a line break in a path makes no line, and a name turns no text around', as
   expect(stderr).toMatch(
     /^lora-store: problem: .*x\\x0alora-store: \\u202eall is well\\u2066\.lora: .*\n.*cut off.*\n$/,
   );
+  const absent = await lora(['import', 'x\nlora-store: all is well.tar', '--postgres', db.url]);
+  expect(absent.stderr).toMatch(/^lora-store: .* 'x\\x0alora-store: all is well.tar'\n$/);
   await withClient(db.url, (client) => seed(client, [{ userId: user(3), adapterName: 'a\u202eb' }]));
   expect((await lora(['list', user(3), '--postgres', db.url])).stdout).toContain('a\\u202eb ');
   await withClient(db.url, (client) => client.query('delete from lora_adapters'));
