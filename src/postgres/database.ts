@@ -9,6 +9,7 @@ import { StorageOverloadedError } from '../errors.js';
 import { isPool, type PostgresSource } from '../options.js';
 import { BinaryClient } from './binary-client.js';
 import { BUSY_POOL, BusyPoolError, isBusyPool, isConnectionState, sqlState, UnreachableError } from './failure.js';
+import { Growth } from './growth.js';
 import { lockBudget, ownPool } from './own-pool.js';
 import { isPooled } from './pooler.js';
 import { columnTypes } from './wire.js';
@@ -47,6 +48,8 @@ export class Database implements Session {
   readonly #pool: pg.Pool;
   /** Of our own pool: those whose socket is still there. */
   readonly #connected = new Set<pg.PoolClient>();
+  /** Of our own pool. */
+  readonly #growth: Growth | undefined;
   readonly #own: boolean;
   readonly #timeoutMs: number;
   readonly #maxQueue: number;
@@ -63,6 +66,7 @@ export class Database implements Session {
     if (!this.#own) return;
     this.#pool.on('connect', (client) => this.#connected.add(client));
     this.#pool.on('remove', (client) => this.#connected.delete(client as pg.PoolClient));
+    this.#growth = new Growth(this.#pool, () => [...this.#connected].filter((client) => !isEnding(client)).length);
   }
 
   /** Where this pool connects to, for a connection of one's own (LISTEN). */
@@ -87,7 +91,7 @@ export class Database implements Session {
 
   get pool(): PoolState {
     const { totalCount, idleCount, waitingCount, options } = this.#pool;
-    return { size: totalCount, max: options.max, idle: idleCount, waiting: waitingCount };
+    return { size: totalCount, max: this.#growth?.max ?? options.max, idle: idleCount, waiting: waitingCount };
   }
 
   /** One round trip. */
@@ -134,6 +138,7 @@ export class Database implements Session {
   /** Ends the pool if it is ours, once its connections are idle. */
   async close(): Promise<void> {
     if (!this.#own) return;
+    this.#growth?.close();
     await this.#pool.end();
     if (this.#connected.size === 0) return;
     // The pool does not wait for its sockets, and one whose other side has fallen silent would keep the process alive.
@@ -152,12 +157,7 @@ export class Database implements Session {
   }
 
   async #withClient<T>(work: (session: Session) => Promise<T>, deadline: number): Promise<T> {
-    if (this.#waiting() >= this.#maxQueue) {
-      throw new StorageOverloadedError(
-        `${this.#waiting()} calls are waiting for Postgres already: raise maxQueue or the pool's max, or send less`,
-      );
-    }
-    const client = await this.#connect(deadline - performance.now());
+    const client = await this.#connect(deadline);
     const binary = client instanceof BinaryClient && client.binaryResults;
     let broken = false;
     // The pool listens only while a client is idle; what breaks under a query also rejects that query.
@@ -205,13 +205,21 @@ export class Database implements Session {
   }
 
   /** The pool has a budget for each step of connecting; this one is for all of them. */
-  async #connect(budgetMs: number): Promise<pg.PoolClient> {
-    try {
-      return await withinBudget(this.#pool, budgetMs);
-    } catch (error) {
-      throw isBusyPool(error)
-        ? new BusyPoolError(this.#target, error)
-        : new UnreachableError(false, this.#target, error);
+  async #connect(deadline: number): Promise<pg.PoolClient> {
+    for (;;) {
+      if (this.#waiting() >= this.#maxQueue) {
+        throw new StorageOverloadedError(
+          `${this.#waiting()} calls are waiting for Postgres already: raise maxQueue or the pool's max, or send less`,
+        );
+      }
+      try {
+        return await withinBudget(this.#pool, deadline - performance.now());
+      } catch (error) {
+        // Refused, while there are others: it is one of these that is waited for now.
+        if (this.#growth?.failed(error)) continue;
+        if (!isBusyPool(error)) throw new UnreachableError(false, this.#target, error);
+        throw new BusyPoolError(this.#target, this.#growth?.refusal ?? error);
+      }
     }
   }
 }
@@ -241,7 +249,7 @@ export function checkedConfig(option: string, source: string | pg.PoolConfig): p
 
 /** A pool may wait for ever; a connection that comes too late is given back. */
 async function withinBudget(pool: pg.Pool, timeoutMs: number): Promise<pg.PoolClient> {
-  const busy = pool.idleCount === 0 && pool.totalCount >= pool.options.max;
+  const busy = pool.waitingCount >= pool.idleCount && pool.totalCount >= pool.options.max;
   const connecting = pool.connect();
   try {
     return await within(connecting, timeoutMs, busy ? BUSY_POOL : 'the pool');
@@ -258,6 +266,11 @@ function ignore(): void {}
 /** pg refuses a query on a connection that it knows is broken, before anything of it is sent. */
 function neverSent(error: unknown): boolean {
   return error instanceof Error && /not queryable|Client was closed/.test(error.message);
+}
+
+/** A connection that leaves the pool, whether or not its socket is closed yet. */
+function isEnding(client: pg.PoolClient): boolean {
+  return (client as unknown as { _ending: boolean })._ending;
 }
 
 function socketOf(client: pg.PoolClient): { destroy(): void } {

@@ -6,8 +6,10 @@ import { randomUUID } from 'node:crypto';
 import pg from 'pg';
 import { describe, expect, test } from 'vitest';
 import type { LoRAStorageOptions, PostgresSource } from '../../../src/options.js';
+import { migrate } from '../../../src/postgres/migrate.js';
 import type { LoRAStorage } from '../../../src/storage/lora-storage.js';
 import { endPool } from '../../support/pools.js';
+import { startPostgres } from '../../support/postgres.js';
 import { redisUrl } from '../../support/redis.js';
 import { smallAdapter, useStorage } from '../../support/storage.js';
 import { waitFor } from '../../support/wait.js';
@@ -150,4 +152,31 @@ describe('a pool whose connections are all taken', () => {
     expect(told).toEqual([]);
     await close();
   });
+});
+
+test('a server without a connection left is no outage for a node that has one: all are answered through that', async () => {
+  const server = await startPostgres();
+  const admin = new pg.Pool({ connectionString: server.url });
+  try {
+    await migrate({ postgres: server.url });
+    // Refused beyond the first, as everybody is where max_connections is reached.
+    await admin.query(`create role few login password 'few' connection limit 1`);
+    await admin.query(`grant all on all tables in schema public to few`);
+    const url = new URL(server.url);
+    Object.assign(url, { username: 'few', password: 'few' });
+    const node = await open(url.toString(), { redis: false, changeFeed: false, memory: false });
+    const told = toldOf(node, 'postgres');
+    const users = Array.from({ length: 8 }, () => randomUUID());
+    for (const each of users) await node.saveAdapter(smallAdapter(each));
+    for (let burst = 0; burst < 3; burst++) {
+      expect(await Promise.all(users.map((each) => versionAt(node, each)))).toEqual(Array(8).fill(1));
+    }
+    expect(node.cacheStats().postgres).toMatchObject({ breaker: 'closed', errors: 0, pool: { size: 1, max: 10 } });
+    expect(await node.health()).toMatchObject({ postgres: 'up' });
+    expect(told).toEqual([]);
+    await node.close();
+  } finally {
+    await endPool(admin);
+    await server.stop();
+  }
 });
