@@ -15,6 +15,8 @@ const PID = statement('pid', 'select pg_backend_pid()');
 let server: OwnServer;
 let admin: pg.Pool;
 let db: Database;
+/** Ends the calls of busy(), also after a test that failed. */
+const held: (() => void)[] = [];
 /** Connections that were begun. */
 let attempts: number;
 
@@ -28,6 +30,7 @@ afterAll(async () => {
   await server?.stop();
 });
 afterEach(async () => {
+  for (const release of held.splice(0)) release();
   await db?.close();
   // Its sessions end after its sockets, and count until then.
   await waitFor(async () => (await sessions()) === 0);
@@ -64,16 +67,18 @@ async function busy(): Promise<() => Promise<void>> {
   const until = new Promise<void>((resolve) => {
     done = resolve;
   });
+  held.push(done);
   let begun = false;
-  const holding = db.transaction(async () => {
+  const working = db.transaction(async () => {
     begun = true;
     await until;
   });
+  // Its time may be up.
+  const over = working.catch(() => undefined);
   await waitFor(() => begun);
   return async () => {
     done();
-    // Its time may be up.
-    await holding.catch(() => undefined);
+    await over;
   };
 }
 
