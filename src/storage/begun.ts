@@ -2,7 +2,7 @@
 import type { Key } from '../coherence/key.js';
 import type { AskPostgres, LoadSteps, Next } from '../coherence/load.js';
 import type { Entry } from '../tiers/entry.js';
-import type { RedisAnswer, RedisTier } from '../tiers/redis.js';
+import { type RedisAnswer, type RedisTier, UNKNOWN } from '../tiers/redis.js';
 import { readFilled, readManyFilled } from '../tiers/redis-lease.js';
 import type { Tier } from './events.js';
 
@@ -39,7 +39,10 @@ export function asksPostgres(begun: Begun): begun is Asking {
 
 const READ_REDIS = { do: 'read redis' } as const;
 
-/** Whoever finds nothing there claims the key, and whoever is too late for that looks again. */
+/**
+ * Whoever finds nothing there claims the key, and whoever is too late for that looks again. Who may not look finds out
+ * nothing by claiming: he goes on to Postgres.
+ */
 export async function askRedis(begun: Begun, redis: RedisTier, fillLease: boolean): Promise<void> {
   const { key, steps } = begun;
   const until = redis.deadline();
@@ -47,7 +50,7 @@ export async function askRedis(begun: Begun, redis: RedisTier, fillLease: boolea
     const answer = await (fillLease ? readFilled(redis, key, until) : redis.read(key, until));
     begun.next = steps.redisAnswered(answer, performance.now());
     if (begun.next.do !== 'claim') return;
-    const claim = await redis.claim(key, until);
+    const claim = answer === UNKNOWN ? undefined : await redis.claim(key, until);
     if (claim === 'taken' && fillLease) {
       // It was no miss yet: somebody was a moment faster.
       redis.misses--;

@@ -5,7 +5,7 @@
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Key } from '../coherence/key.js';
-import { NOTHING, type RedisAnswer, type RedisTier } from './redis.js';
+import { type RedisAnswer, type RedisTier, UNKNOWN } from './redis.js';
 
 /** Pauses between two looks at a token: doubled from the first, which is about what a load from Postgres takes. */
 const FIRST_LOOK_MS = 1;
@@ -42,7 +42,7 @@ export async function readManyFilled(redis: RedisTier, keys: readonly Key[], dea
 
 /** As a rule time runs out in the middle of a pause, and then Redis is not asked any more: the token was seen before. */
 function latter(redis: RedisTier, before: RedisAnswer, now: RedisAnswer): RedisAnswer {
-  if (now === NOTHING) return before;
+  if (now === UNKNOWN) return before;
   // What was looked at again was no miss yet.
   redis.misses--;
   return now;

@@ -1,11 +1,15 @@
 /**
  * The fence in Redis: each script compares the first 48 bytes of what is held (a header, a fill token, nothing) and
- * changes the key only where that is right, in one atomic step. A key of a wrong type reads as garbage and may be replaced.
+ * changes the key only where that is right, in one atomic step. A key of a wrong type reads as garbage and may be replaced;
+ * what may not be read at all (an ACL without GETRANGE) is nobody's to replace.
  */
 
 const HELD = `
 local held = redis.pcall('GETRANGE', KEYS[1], 0, 47)
-if type(held) ~= 'string' then held = '?' end
+if type(held) ~= 'string' then
+  if not string.find(held.err, 'WRONGTYPE', 1, true) then return held end
+  held = '?'
+end
 local function revision()
   local magic = string.sub(held, 1, 4)
   if #held == 48 and (magic == 'LRS1' or magic == 'LRH1') then return (struct.unpack('<d', string.sub(held, 9, 16))) end

@@ -43,8 +43,11 @@ interface Scripts {
   loraDrop(key: string, seen: Buffer): Promise<number>;
 }
 
-/** Redis did not answer, or with bytes that were refused. */
-export const NOTHING: RedisAnswer = { entry: undefined, seen: undefined };
+/** Bytes that were refused, and are gone. */
+const NOTHING: RedisAnswer = { entry: undefined, seen: undefined };
+
+/** Redis did not say what it holds, or keeps what was refused: there is no place for a token. It is no miss either. */
+export const UNKNOWN: RedisAnswer = { entry: undefined, seen: undefined };
 
 export class RedisTier {
   readonly #client: Redis | Cluster;
@@ -112,7 +115,7 @@ export class RedisTier {
   async read(key: Key, deadline = this.deadline()): Promise<RedisAnswer> {
     const get = (name: string) => this.#client.getBuffer(name).catch(wrongTypeIsGarbage);
     const value = await this.#try(READ, key, get, deadline);
-    return value === undefined ? NOTHING : this.#examine(key, value, deadline);
+    return value === undefined ? UNKNOWN : this.#examine(key, value, deadline);
   }
 
   /**
@@ -121,7 +124,7 @@ export class RedisTier {
    */
   async readMany(keys: readonly Key[], deadline = this.deadline()): Promise<RedisAnswer[]> {
     const shares = this.#nodes.share(keys.map((key) => this.redisKey(key)));
-    const answers: RedisAnswer[] = keys.map(() => NOTHING);
+    const answers: RedisAnswer[] = keys.map(() => UNKNOWN);
     await Promise.all(
       shares.map(async (share) => {
         const found = await this.#readShare(
@@ -129,7 +132,7 @@ export class RedisTier {
           share,
           deadline,
         );
-        for (const [n, i] of share.at.entries()) answers[i] = found[n] ?? NOTHING;
+        for (const [n, i] of share.at.entries()) answers[i] = found[n] ?? UNKNOWN;
       }),
     );
     return answers;
@@ -216,10 +219,11 @@ export class RedisTier {
     try {
       return { entry: decodeEntry(key, value), seen };
     } catch (error) {
-      this.misses++;
       this.corrupt++;
       this.#events.corrupt(key, error instanceof Error && 'reason' in error ? String(error.reason) : String(error));
-      await this.#try(REMOVE, key, (name) => this.#scripts.loraDrop(name, seen), deadline);
+      const dropped = await this.#try(REMOVE, key, (name) => this.#scripts.loraDrop(name, seen), deadline);
+      if (dropped === undefined) return UNKNOWN;
+      this.misses++;
       return NOTHING;
     }
   }

@@ -10,10 +10,16 @@ export const REMOVE = 2;
 export const KEEP = 3;
 export type Asks = typeof READ | typeof REMOVE | typeof KEEP;
 
+/** Of one command, and not of the server: whoever may not GET may SET. What a script may not is an ERR. */
+const OF_ONE_COMMAND = /^(NOPERM|ERR) /;
+/** That others are granted says nothing for so long: it would be told that all is well, and the contrary, with each load. */
+const QUIET_MS = 5000;
+
 export class Refusals {
   readonly #events: OutageEvents;
   /** The most that was refused since everything was granted; 0: nothing. */
   #refused: Asks | 0 = 0;
+  #deniedAt = Number.NEGATIVE_INFINITY;
   #silent = false;
   #since = 0;
 
@@ -38,10 +44,11 @@ export class Refusals {
   refused(asked: Asks, cause: Error): void {
     this.#begin(cause);
     if (asked > this.#refused) this.#refused = asked;
+    if (OF_ONE_COMMAND.test(cause.message)) this.#deniedAt = performance.now();
   }
 
   granted(asked: Asks): void {
-    if (this.#refused === 0 || asked < this.#refused) return;
+    if (this.#refused === 0 || asked < this.#refused || performance.now() - this.#deniedAt < QUIET_MS) return;
     this.#refused = 0;
     this.#end();
   }
