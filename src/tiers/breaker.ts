@@ -35,6 +35,11 @@ export function breakerState({ state }: CircuitBreakerPolicy): BreakerState {
   return state === CircuitState.HalfOpen ? 'half-open' : 'open';
 }
 
+/** The last that counted: while it is open, why it is. */
+export function lastFailure({ lastFailure }: CircuitBreakerPolicy): Error | undefined {
+  return lastFailure !== undefined && 'error' in lastFailure ? lastFailure.error : undefined;
+}
+
 export function outageBreaker(options: BreakerOptions, events: OutageEvents): CircuitBreakerPolicy {
   // To cockatiel a trial that fails without being handled has succeeded.
   const fails = (error: Error) =>

@@ -3,14 +3,13 @@ import { BrokenCircuitError } from 'cockatiel';
 import { LoRAStorageError, SaveOutcomeUnknownError, SchemaError, StorageUnavailableError } from '../errors.js';
 import { sqlState, UnreachableError } from '../postgres/failure.js';
 
-/** For reads, and for writes that change nothing when they are sent again. */
-export function readFailure(error: unknown): Error {
+/** For reads, and for writes that change nothing when they are sent again. last: why the breaker is open, where it is. */
+export function readFailure(error: unknown, last?: Error): Error {
   if (error instanceof LoRAStorageError) return error;
   if (error instanceof UnreachableError) return new StorageUnavailableError(error.message, { cause: error });
   if (error instanceof BrokenCircuitError) {
-    return new StorageUnavailableError('Postgres did not answer the last calls; it is asked again shortly', {
-      cause: error,
-    });
+    const why = last === undefined ? '' : `, since the last calls ended so: ${last.message}`;
+    return new StorageUnavailableError(`Postgres is not asked for a moment${why}`, { cause: last ?? error });
   }
   const state = sqlState(error);
   if (state === undefined) return error instanceof Error ? error : new Error(String(error));
@@ -23,14 +22,14 @@ export function readFailure(error: unknown): Error {
 }
 
 /** For appending a version: what may have been committed unheard must not look like a failure. */
-export function saveFailure(error: unknown): Error {
+export function saveFailure(error: unknown, last?: Error): Error {
   if (error instanceof UnreachableError && error.sent) {
     return new SaveOutcomeUnknownError(
       `${error.message}; whether the new version was committed is not known: load the adapter to see`,
       { cause: error },
     );
   }
-  return readFailure(error);
+  return readFailure(error, last);
 }
 
 function messageOf(error: unknown): string {

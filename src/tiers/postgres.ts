@@ -17,7 +17,14 @@ import {
 } from '../errors.js';
 import type { Database, PoolState, Session, Statement } from '../postgres/database.js';
 import { BusyPoolError, isRetryable, UnreachableError } from '../postgres/failure.js';
-import { type BreakerOptions, type BreakerState, breakerState, type OutageEvents, outageBreaker } from './breaker.js';
+import {
+  type BreakerOptions,
+  type BreakerState,
+  breakerState,
+  lastFailure,
+  type OutageEvents,
+  outageBreaker,
+} from './breaker.js';
 import { deleteBodies } from './deletion.js';
 import { type Entry, entryOf } from './entry.js';
 import { readFailure, saveFailure } from './postgres-errors.js';
@@ -216,7 +223,7 @@ export class PostgresTier {
       return await this.#breaker.execute(() => this.#database.read<Row>(statement, values));
     } catch (error) {
       this.errors++;
-      throw readFailure(error);
+      throw readFailure(error, lastFailure(this.#breaker));
     }
   }
 
@@ -230,7 +237,7 @@ export class PostgresTier {
     return this.#retrying(work, saveFailure);
   }
 
-  async #retrying<T>(work: () => Promise<T>, failure: (error: unknown) => Error): Promise<T> {
+  async #retrying<T>(work: () => Promise<T>, failure: typeof readFailure): Promise<T> {
     for (let attempt = 1; ; attempt++) {
       try {
         return await this.#breaker.execute(work);
@@ -238,7 +245,7 @@ export class PostgresTier {
         if (attempt < ATTEMPTS && isRetryable(error)) continue;
         // That the version is gone is what Postgres was asked.
         if (!(error instanceof AdapterNotFoundError)) this.errors++;
-        throw failure(error);
+        throw failure(error, lastFailure(this.#breaker));
       }
     }
   }

@@ -1,7 +1,7 @@
 /** What opens the breaker, what closes it, and what says nothing either way. No server: its failures are given. */
 import { BrokenCircuitError } from 'cockatiel';
 import { beforeEach, expect, test } from 'vitest';
-import { outageBreaker } from '../../src/tiers/breaker.js';
+import { lastFailure, outageBreaker } from '../../src/tiers/breaker.js';
 import { waitFor } from '../support/wait.js';
 
 class Outage extends Error {}
@@ -69,4 +69,16 @@ test('what says nothing closes nothing: a trial that never left the house is no 
   expect(states).toEqual(['degraded']);
   await waitFor(() => breaker.execute(async () => true));
   expect(states).toEqual(['degraded', 'recovered']);
+});
+
+test('while it is open, the last failure that counted says why', async () => {
+  make(3_600_000);
+  expect(lastFailure(breaker)).toBeUndefined();
+  const [first, last] = [new Outage('first'), new Outage('last')];
+  await fail(first);
+  await fail(new Local());
+  expect(lastFailure(breaker)).toBe(first);
+  await fail(last);
+  await fail(new Answer());
+  expect(lastFailure(breaker)).toBe(last);
 });

@@ -88,6 +88,34 @@ describe.concurrent('out of reach: hits are served, misses reject in time, no sa
   });
 });
 
+test('while it is left alone, each call says what the last ones met, and where', async () => {
+  const proxy = await proxyTo(bench.postgresUrl);
+  const url = new URL(proxy.url(bench.postgresUrl));
+  const node = await open(url.toString(), { redis: false, changeFeed: false, memory: false });
+  proxy.cut();
+  const calls = [
+    () => node.loadAdapter(randomUUID()),
+    () => node.saveAdapter(smallAdapter(randomUUID())),
+    () => node.deleteAdapter(randomUUID()),
+  ];
+  for (const call of calls) {
+    const error = await waitFor(async () => {
+      const reason = await call().catch((rejected) => rejected);
+      return reason.message.startsWith('Postgres is not asked for a moment') && reason;
+    });
+    expect(error).toMatchObject({ code: 'STORAGE_UNAVAILABLE', cause: { name: 'UnreachableError' } });
+    expect(error.message).toBe(
+      `Postgres is not asked for a moment, since the last calls ended so: ${error.cause.message}`,
+    );
+    expect(error.message).toContain(`cannot use Postgres at 127.0.0.1:${proxy.port}${url.pathname}: `);
+    for (const secret of ['circuit', url.password && `:${url.password}`]) {
+      if (secret !== '') expect(error.message).not.toContain(secret);
+    }
+  }
+  await node.close();
+  await proxy.close();
+});
+
 // Alone: making a server of its own is work.
 test('a server that is killed and restarted is outlived as well: with feed and Redis, either, neither', async () => {
   const server = await startPostgres();
