@@ -21,15 +21,25 @@ export async function connectRedis(source: RedisSource, timeoutMs: number): Prom
   const own = !isRedisClient(source);
   const client = own ? ownClient(source, timeoutMs) : source;
   let broken: Error | undefined;
+  /** Of the attempt that is being made: what ends it is that, and not what ioredis says when its stream is gone. */
+  let elsewhere = false;
   // Emitted for every failed attempt to reconnect; the tier reports an outage once, when it costs a call.
   const note = (error: Error) => {
-    broken = error;
+    if (!elsewhere) broken = error;
+    if (!own || !isSelect(error) || elsewhere) return;
+    // ioredis would go on in database 0, among keys that are somebody else's.
+    elsewhere = true;
+    broken = new Error(databaseRefused(error));
+    (client as Redis).disconnect(true);
+  };
+  const begin = () => {
+    elsewhere = false;
   };
   const forget = () => {
-    broken = undefined;
+    if (!elsewhere) broken = undefined;
   };
   const ignore = () => undefined;
-  client.on('error', note).on('ready', forget);
+  client.on('error', note).on('ready', forget).on('connecting', begin);
   // The bus subscribes by itself, and waits for the acknowledgement.
   const subscriber =
     'nodes' in client
@@ -43,7 +53,7 @@ export async function connectRedis(source: RedisSource, timeoutMs: number): Prom
     explain: (failure) => (broken === undefined ? failure : new Error(`cannot use Redis: ${why(broken)}`)),
     async close() {
       await Promise.all([end(subscriber), own && bye(client, timeoutMs)]);
-      if (!own) client.off('error', note).off('ready', forget);
+      if (!own) client.off('error', note).off('ready', forget).off('connecting', begin);
     },
   };
 }
@@ -80,6 +90,16 @@ function ownClient(source: Exclude<RedisSource, Redis | Cluster>, timeoutMs: num
       'option redis cannot be read: check host and port, and write special characters of the password as %XX',
     );
   }
+}
+
+/** What Redis answers to the SELECT of a connection that begins: the arguments tell which database. */
+function isSelect(error: Error & { command?: { name?: string } }): boolean {
+  return error.command?.name === 'select';
+}
+
+function databaseRefused(error: Error & { command?: { args?: readonly unknown[] } }): string {
+  const database = String(error.command?.args?.[0]);
+  return `database ${database} cannot be selected (${error.message}): name one that there is, and grant +select, or leave it out of the URL`;
 }
 
 /** In words alone: the error of a login that failed carries the password. */
