@@ -1,11 +1,15 @@
 /** Which codec a process gets, what it says about it, and what happens when the addon is missing or damaged. */
+import { execFile } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { copyFileSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { basename, dirname, join } from 'node:path';
+import { promisify } from 'node:util';
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { loadNative } from '../../src/adapter/native.js';
 import { addon, goldenBytes } from '../support/adapters.js';
+
+const execute = promisify(execFile);
 
 /** codec.ts as a process with this LORA_STORE_CODEC sees it: it chooses while it is imported. */
 async function importWith(value: string | undefined) {
@@ -90,6 +94,42 @@ describe('the loader', () => {
       expect.stringMatching(/lora_store\.node did not load \(.+\): build it with/),
     );
     expect(native).toHaveProperty('cause', expect.any(Error));
+  });
+
+  // Each in a process of its own, which is what is lost where a part of it is loaded.
+  test('says how much there is of one that was cut short while it was built or copied', async () => {
+    const whole = readFileSync(new URL('../../build/Release/lora_store.node', import.meta.url));
+    const lengths = [
+      0,
+      3,
+      16,
+      63,
+      64,
+      100,
+      4096,
+      whole.length >> 2,
+      whole.length >> 1,
+      whole.length - 4096,
+      whole.length - 1,
+    ];
+    const load = `
+      import { loadNative } from ${JSON.stringify(new URL('../../dist/adapter/native.js', import.meta.url))};
+      const native = loadNative(process.argv[1]);
+      console.log('reason' in native ? native.reason : 'loaded');`;
+    mkdirSync(join(root, 'build/Release'), { recursive: true });
+    for (const length of [...lengths, whole.length]) {
+      writeFileSync(join(root, 'build/Release/lora_store.node'), whole.subarray(0, length));
+      const { stdout } = await execute(process.execPath, ['--input-type=module', '--eval', load, root]);
+      // What is no ELF any more is dlopen's to refuse, and it does; so do those of other systems whatever is missing.
+      const refusal =
+        length < 16 || process.platform !== 'linux'
+          ? /did not load \(.+\): build it with/
+          : new RegExp(`has ${length} of \\d+ bytes: install`);
+      expect([length, stdout.trim()]).toEqual([
+        length,
+        length === whole.length ? 'loaded' : expect.stringMatching(refusal),
+      ]);
+    }
   });
 
   describe('finds a prebuilt one', () => {
