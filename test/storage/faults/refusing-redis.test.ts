@@ -193,6 +193,7 @@ describe('a Redis that permits all but one command', () => {
     'unlink',
     'ping',
     'publish',
+    'subscribe',
   ];
 
   test.each(commands)('%s: loads are right, and nothing is told of or counted with each', async (command) => {
