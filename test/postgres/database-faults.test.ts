@@ -4,7 +4,7 @@ import pg from 'pg';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { StorageOverloadedError } from '../../src/errors.js';
 import { Database, statement } from '../../src/postgres/database.js';
-import { UnreachableError } from '../../src/postgres/failure.js';
+import { BusyPoolError, UnreachableError } from '../../src/postgres/failure.js';
 import { createDatabase, type TestDatabase } from '../support/database.js';
 import { endPool } from '../support/pools.js';
 import { type FaultProxy, startProxy } from '../support/proxy.js';
@@ -150,6 +150,18 @@ describe('a full pool', () => {
     await endPool(callers);
     expect(error.message).toMatch(/no connection of the pool.*max/);
     expect(error.sent).toBe(false);
+  });
+
+  test('who finds the only connection idle, behind another who takes it, waits for a call of ours and not for the server', async () => {
+    const callers = new pg.Pool({ connectionString: database.url, max: 1 });
+    const db = open(callers, 300);
+    await db.rows(ONE, []);
+    expect(db.pool.idle).toBe(1);
+    const holding = db.transaction(() => failing).catch(() => undefined);
+    const failing = failureOf(db.rows(ONE, []));
+    expect(await failing).toBeInstanceOf(BusyPoolError);
+    await holding;
+    await endPool(callers);
   });
 
   test.each(['cold', 'warm'])(
