@@ -49,6 +49,7 @@ export class Bus {
   /** SUBSCRIBE that is not acknowledged yet, and when it was sent. */
   #subscribing: Promise<unknown> | undefined;
   #askedAt = 0;
+  #failure: Error | undefined;
 
   received = 0;
   published = 0;
@@ -80,6 +81,11 @@ export class Bus {
 
   get connected(): boolean {
     return this.#live;
+  }
+
+  /** Why the last SUBSCRIBE was not acknowledged: an answer of Redis, or that there was none. */
+  get failure(): Error | undefined {
+    return this.#live ? undefined : this.#failure;
   }
 
   /** How long a message to oneself takes; undefined while none has come back over this subscription. */
@@ -120,7 +126,8 @@ export class Bus {
       if (this.#suspected) this.#echoes();
       else this.#revive();
     } catch (error) {
-      this.#lose(error as Error);
+      this.#failure = error as Error;
+      this.#lose(this.#failure);
     }
   }
 

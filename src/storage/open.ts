@@ -152,8 +152,7 @@ async function build(options: ResolvedOptions, closers: Closer[], close: () => P
   if (options.postgres.direct !== undefined) await expectSameServer(database, coherence);
   // What they may be asked for depends on what the ear covers.
   await replicas?.start();
-  if (bus?.connected === false)
-    busReport.degraded(explain(new Error('Redis has not acknowledged the subscription yet')));
+  if (bus?.connected === false) busReport.degraded(explain(notSubscribed(bus.failure)));
   const hotKeys = openHotKeys(options, memory, loader, tasks);
   if (hotKeys !== undefined) closers.push(() => hotKeys.close());
   return {
@@ -213,6 +212,14 @@ async function resolve(source: PostgresSource, closers: Closer[]): Promise<Postg
   // Nobody else looks after the schema of a private server.
   await migrate({ postgres: server.config });
   return server.config;
+}
+
+function notSubscribed(cause: Error | undefined): Error {
+  const refused = cause?.name === 'ReplyError';
+  return new Error(
+    refused ? `Redis refuses the subscription: ${cause.message}` : 'Redis has not acknowledged the subscription yet',
+    { cause },
+  );
 }
 
 function directConfig(source: PostgresSource) {

@@ -3,6 +3,7 @@
  * counted as errors of Redis, the tier says that it is degraded, and recovers by itself when Redis is well again.
  */
 import { randomBytes } from 'node:crypto';
+import { subscribe, unsubscribe } from 'node:diagnostics_channel';
 import { Redis } from 'ioredis';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { UserLoRAAdapter } from '../../../src/adapter/adapter.js';
@@ -247,6 +248,26 @@ describe('a Redis that permits all but one command', () => {
     expect(await redis.holds(known, 1)).toBe(true);
     expect(await versionAt(node, known)).toBe(2);
   });
+});
+
+test.each([
+  ['the command', '-subscribe', /subscribe/],
+  ['the channels', 'resetchannels', /channel/],
+])('a subscription that is not permitted, by %s, is told of in the words of Redis', async (_, rule, what) => {
+  await admin.call('ACL', 'SETUSER', 'default', rule);
+  const causes: Error[] = [];
+  const hear = (message: unknown) => {
+    const { tier, cause } = message as { tier: string; cause: Error };
+    if (tier === 'bus') causes.push(cause);
+  };
+  subscribe('lora-store:degraded', hear);
+  const { node } = await open();
+  unsubscribe('lora-store:degraded', hear);
+  expect(causes).toMatchObject([
+    { message: expect.stringMatching(/^Redis refuses the subscription: NOPERM/), cause: { name: 'ReplyError' } },
+  ]);
+  expect(causes[0]?.message).toMatch(what);
+  expect(await node.health()).toMatchObject({ redis: 'up', bus: 'down' });
 });
 
 test('bytes that are refused and may not be removed are looked at once in each load', async () => {
