@@ -39,7 +39,7 @@ function messageOf(error: unknown): string {
 function hint(state: string): string {
   switch (state) {
     case '25006':
-      return '; this server is a standby, connect to the primary';
+      return '; it is a standby, or default_transaction_read_only is on: connect to the primary, or turn that off';
     case '42501':
       return '; give this role the rights of docs/sql/grants.sql';
     case '55P03':

@@ -89,7 +89,10 @@ describe('a server that answers that it cannot', () => {
       ];
       for (const write of writes) {
         const error = await write().catch((reason) => reason);
-        expect(error).toMatchObject({ code: 'STORAGE_UNAVAILABLE', message: expect.stringContaining('standby') });
+        expect(error).toMatchObject({
+          code: 'STORAGE_UNAVAILABLE',
+          message: expect.stringContaining('default_transaction_read_only'),
+        });
       }
       expect(await node.loadAdapterInfo(known)).toMatchObject({ version: 2, stale: false });
       expect(await node.countAdapters(known)).toBe(2);
