@@ -76,9 +76,13 @@ export class LoRAStorage {
     adapterName: string = input.DEFAULT_NAME,
     options?: CallOptions,
   ): Promise<UserLoRAAdapter> {
-    // No async function: one that awaits on another path costs a hit a tenth.
-    const hit = options === undefined && this.#closing === undefined ? this.#hit(userId, adapterName) : undefined;
-    return hit === undefined ? this.#loadLatest(userId, adapterName, options) : Promise.resolve(hit);
+    // No async function: one that awaits on another path costs a hit a tenth. A guarded memory may throw.
+    try {
+      const hit = options === undefined && this.#closing === undefined ? this.#hit(userId, adapterName) : undefined;
+      return hit === undefined ? this.#loadLatest(userId, adapterName, options) : Promise.resolve(hit);
+    } catch (error) {
+      return Promise.reject(error);
+    }
   }
 
   /** loadAdapter, with where it came from. */
